@@ -1,0 +1,110 @@
+"""What a data set says of itself: schema, counts, digests, and where it came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from datasets.errors import InputError
+from datasets.levels import level_of, levels_up_to, name_of
+
+SCHEMA = "growgan.pyramid"
+VERSION = 1
+ROW_DIGEST_BYTES = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The description stored inside a finished pyramid; an unfinished one has none.
+
+    Attributes
+    ----------
+    num_images : int
+        Number of rows of every level.
+    resolution : int
+        Side of the finest level; every level from 4x4 up to it is there.
+    level_digests : mapping of str to str
+        Level name (``data32x32``) -> SHA-256 over the row digests of that level, in row order.
+    options : mapping
+        The options of the build that determine the pixels and their order.
+    provenance : mapping
+        Source, tool and library versions. Holds no time, so that equal builds give equal bytes.
+    """
+
+    num_images: int
+    resolution: int
+    level_digests: Mapping[str, str]
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    channels: int = 3
+    dtype: str = "uint8"
+    schema: str = SCHEMA
+    version: int = VERSION
+
+    @property
+    def top_level(self) -> int:
+        """Level of the finest resolution."""
+        return level_of(self.resolution)
+
+    @property
+    def content_digest(self) -> str:
+        """SHA-256 over all levels: equal pixels in equal order give equal digests, whatever the file format."""
+        text = "\n".join(f"{name} {digest}" for name, digest in sorted(self.level_digests.items()))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Written form; `from_json` is its inverse."""
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Manifest:
+        """Parse and check a manifest.
+
+        Parameters
+        ----------
+        text : str
+            What `to_json` wrote.
+        where : str
+            File it was read from, for error messages.
+
+        Raises
+        ------
+        InputError
+            If the text is not a manifest of a version this program reads.
+        """
+        try:
+            fields = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{where}: the manifest is not JSON ({error}); the file is damaged, build it again") from None
+        if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
+            raise InputError(f"{where}: the manifest is not of the schema {SCHEMA}; build the data set with toolkit make-pyramid")
+        if fields.get("version") != VERSION:
+            raise InputError(
+                f"{where}: manifest version {fields.get('version')} is not one this program reads ({VERSION}); "
+                "update growgan or build the data set again"
+            )
+        try:
+            manifest = cls(**fields)
+        except TypeError as error:
+            raise InputError(f"{where}: the manifest has missing or unknown fields ({error}); build the data set again") from None
+        expected = {name_of(level) for level in levels_up_to(manifest.top_level)}
+        if set(manifest.level_digests) != expected:
+            raise InputError(f"{where}: the manifest lists levels {sorted(manifest.level_digests)}, not {sorted(expected)}")
+        return manifest
+
+
+def row_digest(pixels: NDArray[np.uint8]) -> bytes:
+    """XXH3-128 of one image of one level, 16 bytes. Finds corruption; it is no defence against forgery."""
+    return xxhash.xxh3_128_digest(np.ascontiguousarray(pixels))
+
+
+def level_digest(row_digests: NDArray[np.uint8]) -> str:
+    """SHA-256 over the row digests of a level, shape (N, 16), in row order."""
+    return hashlib.sha256(np.ascontiguousarray(row_digests)).hexdigest()
