@@ -1,0 +1,46 @@
+"""The report of a run: one HTML file that holds everything it shows and needs no network.
+
+`write_report` reads a run directory (`metrics.report.run_directory`), cuts its sample grids down to what a page needs
+(`pictures`), draws its numbers (`charts`, on the axes of `scales`), puts into words what they say (`readings`, `trends`)
+and fills the template (`page`). Nothing in here imports torch or ``training``: a report is written in under a second,
+also while the run goes on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets.atomic import check_writable, write_text
+
+REPORT_NAME = "report.html"
+
+
+def write_report(run: Path, out: Path | None = None) -> Path:
+    """Write the report of a run, finished or not; an earlier report is replaced.
+
+    Parameters
+    ----------
+    run : Path
+        Run directory, as ``training/run.py`` writes it. It is only read; a trainer may be writing to it meanwhile.
+    out : Path, optional
+        HTML file to write; ``report.html`` inside the run directory if left out.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    InputError
+        If `run` is not a run directory, one of its files is damaged, or `out` cannot be written. A picture that cannot
+        be read is left out, and the page says so.
+    """
+    # Imported here so that ``metrics --help`` need not load the template engine and Pillow.
+    from metrics.report.page import render
+    from metrics.report.run_directory import check_run_directory, read_run
+
+    run = check_run_directory(Path(run))
+    target = check_writable(run / REPORT_NAME if out is None else Path(out), overwrite=True)
+    write_text(target, render(read_run(run)))
+    return target

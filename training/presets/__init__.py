@@ -1,0 +1,1 @@
+"""Presets: one module per preset, with a function ``preset() -> Config`` whose docstring says what to expect."""

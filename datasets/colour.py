@@ -1,0 +1,138 @@
+"""Pixels of any kind that Pillow knows to 8-bit sRGB: depth, grey, palette, CMYK, profiles, transparency."""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+_PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258  # TIFF tags
+
+
+def to_srgb(image: Image.Image, background: tuple[int, int, int]) -> tuple[NDArray[np.uint8], list[str]]:
+    """Convert a loaded picture.
+
+    Parameters
+    ----------
+    image : Image
+        Any mode but ``I``, ``F`` and ``LAB``.
+    background : tuple of int
+        sRGB colour in [0, 255] behind transparent pixels.
+
+    Returns
+    -------
+    pixels : ndarray of uint8, shape (H, W, 3)
+        sRGB in [0, 255].
+    notes : list of str
+        What was done, by the names that `datasets.decode` lists.
+    """
+    colour, alpha = _split(image)
+    notes = []
+    if image.mode == "1":
+        notes.append("1-bit")
+    if colour.mode == "L":
+        notes.append("grey")
+    if image.mode in ("P", "PA"):
+        notes.append("palette")
+    if colour.mode == "CMYK":
+        notes.append("cmyk")
+    profile = image.info.get("icc_profile")
+    if profile:
+        try:
+            changed = _through_profile(colour, profile)
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            notes.append("icc-ignored")
+        else:
+            if changed is not None:
+                colour = changed
+                notes.append("icc")
+    pixels = np.array(colour.convert("RGB"))
+    if alpha is not None and alpha.min() < 255:
+        pixels = _composite(pixels, alpha, background)
+        notes.append("alpha")
+    return pixels, notes
+
+
+def _split(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | None]:
+    """Colour as L, RGB or CMYK, and opacity, shape (H, W), if there is any."""
+    if image.mode.startswith("I;16"):
+        return _split_16_bit(image)
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA") if image.mode not in ("LA", "La") else image.convert("LA")
+        alpha = np.array(image.getchannel("A"))
+    if image.mode in ("1", "LA"):
+        return image.convert("L"), alpha
+    if image.mode in ("L", "RGB", "CMYK"):
+        return image, alpha
+    return image.convert("RGB"), alpha
+
+
+def _split_16_bit(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | None]:
+    """Grey of up to 16 bits, scaled the largest value becoming 255, and rounded; Pillow's own conversion clips."""
+    values = np.asarray(image).astype(np.uint32)
+    tags = getattr(image, "tag_v2", {})
+    largest = (1 << int(np.ravel(tags.get(_BITS_PER_SAMPLE, 16))[0])) - 1  # TIFF has 12 bits, too
+    grey = ((values * 255 + largest // 2) // largest).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == 0:  # zero is white; Pillow inverts this for 8 bits only
+        grey = 255 - grey
+    transparent = image.info.get("transparency")  # PNG: the one value that is fully transparent
+    alpha = None if transparent is None else np.where(values == transparent, 0, 255).astype(np.uint8)
+    return Image.fromarray(grey), alpha
+
+
+def _through_profile(colour: Image.Image, profile: bytes) -> Image.Image | None:
+    """RGB picture in sRGB, or None if the profile is sRGB itself.
+
+    Raises
+    ------
+    PyCMSError, OSError, ValueError
+        If the profile is damaged or of another colour space than the picture.
+    """
+    if colour.mode == "L" and _colour_space(profile) == "RGB":  # grey saved with the profile of its RGB original
+        colour = colour.convert("RGB")
+    transform = _transform_to_srgb(profile, colour.mode)
+    return None if transform is None else ImageCms.applyTransform(colour, transform)
+
+
+def _colour_space(profile: bytes) -> str:
+    return str(ImageCms.getOpenProfile(io.BytesIO(profile)).profile.xcolor_space).strip()
+
+
+@functools.lru_cache(maxsize=32)
+def _transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Transform from a profile to sRGB; None if it moves no colour of a lattice by more than 1."""
+    source = ImageCms.getOpenProfile(io.BytesIO(profile))
+    transform = ImageCms.buildTransform(
+        source,
+        ImageCms.createProfile("sRGB"),
+        mode,
+        "RGB",
+        ImageCms.Intent.PERCEPTUAL,
+        ImageCms.Flags.NOCACHE,  # the 1-pixel cache inside a transform is not safe in threads
+    )
+    if mode == "CMYK":
+        return transform
+    lattice = _lattice(mode)
+    moved = np.asarray(ImageCms.applyTransform(lattice, transform)).astype(int) - np.asarray(lattice.convert("RGB"))
+    return transform if np.abs(moved).max() > 1 else None
+
+
+def _lattice(mode: str) -> Image.Image:
+    """Every grey, or 16x16x16 colours spread evenly over RGB."""
+    if mode == "L":
+        return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    steps = np.arange(0, 256, 17, dtype=np.uint8)
+    return Image.fromarray(np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(64, 64, 3))
+
+
+def _composite(
+    pixels: NDArray[np.uint8], alpha: NDArray[np.uint8], background: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """``alpha * pixels + (1 - alpha) * background`` in sRGB values, rounded; shapes (H, W, 3) and (H, W)."""
+    opacity = alpha[..., None].astype(np.uint16)
+    mixed = pixels * opacity + np.asarray(background, np.uint16) * (255 - opacity)  # at most 255 * 255
+    return ((mixed + 127) // 255).astype(np.uint8)

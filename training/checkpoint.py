@@ -1,0 +1,134 @@
+"""Checkpoints: one safetensors file with every tensor of a run, its configuration and the images shown.
+
+A checkpoint is written beside its final name, flushed and renamed, so it is whole or not there; digests inside find
+damage that came later. Loading runs no code: the format holds plain tensors and JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from datasets.atomic import replacing
+from datasets.errors import InputError
+
+SCHEMA = "growgan.checkpoint"
+VERSION = 1
+_NAME = re.compile(r"checkpoint-(\d{9,})\.safetensors")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes
+    ----------
+    images : int
+        Real images shown when it was written.
+    facts : mapping
+        The other JSON-able facts: configuration, data set, level, alpha, ...
+    tensors : mapping of str to Tensor
+        Named ``group/...``; the groups are ``generator``, ``discriminator``, ``average`` and the optimizers'.
+    """
+
+    images: int
+    facts: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    def group(self, name: str) -> dict[str, Tensor]:
+        """Tensors of a group, without the group's prefix."""
+        return {key[len(name) + 1 :]: tensor for key, tensor in self.tensors.items() if key.startswith(f"{name}/")}
+
+
+def path_of(folder: Path, images: int) -> Path:
+    """File name of the checkpoint at a number of images shown."""
+    return folder / f"checkpoint-{images:09d}.safetensors"
+
+
+def listed(folder: Path) -> list[Path]:
+    """Checkpoints in a folder, newest first. Files of other names, unfinished ones included, are not among them."""
+    found = [(int(match[1]), path) for path in folder.glob("*") if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; an older file of the same name is then untouched.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    digests = {group: _digest(tensors, group) for group in sorted({name.split("/")[0] for name in tensors})}
+    body = {"schema": SCHEMA, "version": VERSION, "images": checkpoint.images, "digests": digests, **checkpoint.facts}
+    text = json.dumps(body, sort_keys=True)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"growgan": text, "digest": xxhash.xxh3_128_hexdigest(text.encode())})
+
+
+def load(path: Path, groups: Collection[str] | None = None) -> Checkpoint:
+    """Read and check a checkpoint.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    groups : collection of str, optional
+        Groups of tensors to read; all by default.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not a checkpoint of ours, cut short, or fails its digests.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; name a checkpoint-*.safetensors of a run")
+    try:
+        with safe_open(path, framework="pt") as file:
+            body = _body(path, file.metadata() or {})
+            wanted = body["digests"] if groups is None else {group: body["digests"][group] for group in groups}
+            tensors = {name: file.get_tensor(name) for name in file.keys() if name.split("/")[0] in wanted}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a whole checkpoint ({_brief(error)}); use another one of the run") from None
+    for group, digest in wanted.items():
+        if _digest(tensors, group) != digest:
+            raise InputError(f"{path} is damaged: the {group} tensors do not match their digest; use another one of the run")
+    facts = {key: value for key, value in body.items() if key not in ("schema", "version", "images", "digests")}
+    return Checkpoint(body["images"], facts, tensors)
+
+
+def _body(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    text = metadata.get("growgan")
+    if text is None:
+        raise InputError(f"{path} is a safetensors file, but not a checkpoint of growgan; name a checkpoint-*.safetensors of a run")
+    if xxhash.xxh3_128_hexdigest(text.encode()) != metadata.get("digest"):
+        raise InputError(f"{path} is damaged: its description does not match its digest; use another one of the run")
+    body: dict[str, Any] = json.loads(text)
+    if body.get("schema") != SCHEMA or body.get("version") != VERSION:
+        raise InputError(f"{path} has checkpoint version {body.get('version')}, this program reads {VERSION}; update growgan")
+    return body
+
+
+def _digest(tensors: Mapping[str, Tensor], group: str) -> str:
+    """XXH3-128 over names, types, shapes and bytes of a group's tensors."""
+    state = xxhash.xxh3_128()
+    for name in sorted(name for name in tensors if name.split("/")[0] == group):
+        tensor = tensors[name]
+        state.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        state.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return state.hexdigest()
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,47 @@
+"""Exponential moving average of the generator's weights; the averaged generator makes all samples.
+
+Karras et al. 2018, appendix A.1: decay 0.999 after every minibatch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import torch
+from torch import nn
+
+from datasets.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """The average.
+
+    Attributes
+    ----------
+    decay
+        Share of the old average that an update keeps.
+    unit
+        ``step``: `decay` for every step, whatever its batch (paper, both released codes). ``images``: `decay` for
+        every 16 images, so that the average spans the same number of images at every batch size (what the paper's
+        comparison of batch sizes does, Table 1).
+    """
+
+    decay: float = 0.999
+    unit: Literal["step", "images"] = "step"
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.decay < 1.0:
+            raise InputError(f"ema.decay must be at least 0 and below 1, got {self.decay}")
+
+    def decay_of_step(self, batch: int) -> float:
+        """Decay of a step with `batch` images."""
+        return self.decay if self.unit == "step" else self.decay ** (batch / 16)
+
+
+@torch.no_grad()
+def update(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """``average = decay * average + (1 - decay) * network`` for every parameter."""
+    averages, parameters = list(average.parameters()), list(network.parameters())
+    torch._foreach_lerp_(averages, parameters, 1.0 - decay)

@@ -1,0 +1,82 @@
+"""What a run will do: its levels, parameters and arithmetic, without touching a real tensor."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from training.config import Config
+from training.growth import Schedule, Segment
+from training.state import TrainingState
+from training.step import update
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelPlan:
+    """One level of a run.
+
+    Attributes
+    ----------
+    segment : Segment
+        When, with which batch and rate.
+    generator_parameters, discriminator_parameters : int
+        In use when the level is stable.
+    flop_per_image : float
+        Multiplications and additions of an update (both networks, penalty and its second backward pass) per image.
+    """
+
+    segment: Segment
+    generator_parameters: int
+    discriminator_parameters: int
+    flop_per_image: float
+
+    @property
+    def flop(self) -> float:
+        """Operations of the whole level."""
+        return self.flop_per_image * (self.segment.end - self.segment.start)
+
+
+def make_plan(config: Config, schedule: Schedule) -> list[LevelPlan]:
+    """Plan of every level of a run, traced on torch's meta device: no memory, no arithmetic."""
+    state = TrainingState(config, 1 << schedule.top_level, torch.device("meta"))
+    plans = []
+    for segment in schedule.segments():
+        stage = schedule.stage(segment.end - 1)
+        shape = (stage.batch * config.optimizer.discriminator_steps, 3, stage.resolution, stage.resolution)
+        reals = torch.empty(shape, dtype=torch.uint8, device="meta")
+        with _FlopCounter() as counter:
+            update(state, reals, dataclasses.replace(stage, alpha=1.0), config, schedule.top_level - stage.level)
+        plans.append(
+            LevelPlan(
+                segment, _in_use(state.generator), _in_use(state.discriminator), counter.total / len(reals)
+            )
+        )
+    return plans
+
+
+class _FlopCounter(TorchDispatchMode):
+    """Adds up the operations of matrix products and convolutions; torch's own counter cannot follow autograd.grad."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def _in_use(network: nn.Module) -> int:
+    """Parameters that the update just traced gave a gradient."""
+    return sum(p.numel() for p in network.parameters() if p.grad is not None)

@@ -1,0 +1,113 @@
+"""What a run says of itself: data set, versions, hardware, plan, and the command that reproduces it."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from datasets.atomic import write_text
+from datasets.errors import InputError
+from datasets.formats import PyramidReader
+from growgan import __version__
+from training.config import Config, to_yaml
+from training.folder import RunFolder
+from training.growth import Schedule
+from training.plan import LevelPlan
+
+
+def versions() -> dict[str, str]:
+    """Versions of what determines the numbers."""
+    found = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "safetensors")}
+    return {"growgan": __version__, "python": platform.python_version(), **found}
+
+
+def describe_data(reader: PyramidReader) -> dict[str, Any]:
+    """Name, size and digest of the data set."""
+    manifest = reader.manifest
+    return {
+        "path": str(reader.path),
+        "name": reader.path.name,
+        "num_images": manifest.num_images,
+        "resolution": manifest.resolution,
+        "content_digest": manifest.content_digest,
+    }
+
+
+def write_run_files(
+    folder: RunFolder,
+    config: Config,
+    reader: PyramidReader,
+    schedule: Schedule,
+    plans: list[LevelPlan],
+    command: str,
+    device: torch.device,
+) -> None:
+    """Write config.yaml and run.json; when a run is resumed, keep its start and update its length."""
+    facts: dict[str, Any] = {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "data": describe_data(reader),
+    }
+    if folder.exists:
+        facts |= {key: value for key, value in read_run_file(folder).items() if key in ("started", "command")}
+    facts = {
+        "command": command,
+        **facts,
+        "versions": versions(),
+        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "device": _device(device), "threads": torch.get_num_threads()},
+        "networks": {
+            "architecture": config.arch,
+            "generator_parameters": plans[-1].generator_parameters,
+            "discriminator_parameters": plans[-1].discriminator_parameters,
+        },
+        "grid": {
+            "columns": config.snapshots.columns,
+            "rows": config.snapshots.rows,
+            "cell": 1 << schedule.top_level,
+        },
+        "total_images": schedule.total_images,
+        "levels": [
+            {
+                "level": segment.level,
+                "start": segment.start,
+                "fade_end": segment.fade_end,
+                "end": segment.end,
+                "batch": segment.batch,
+                "learning_rate": segment.learning_rate,
+            }
+            for segment in schedule.segments()
+        ],
+    }
+    write_text(folder.run_file, json.dumps(facts, indent=1) + "\n")
+    write_text(folder.config_file, to_yaml(config))  # last: from now on the folder holds a run
+
+
+def read_run_file(folder: RunFolder) -> dict[str, Any]:
+    """What run.json holds."""
+    try:
+        facts = json.loads(folder.run_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder.run_file} cannot be read ({error}); choose another --out") from None
+    if not isinstance(facts, dict):
+        raise InputError(f"{folder.run_file} does not hold a mapping; choose another --out")
+    return facts
+
+
+def _device(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _cpu() -> str:
+    """Name of the processor, as far as the system tells."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
