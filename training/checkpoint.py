@@ -98,7 +98,9 @@ def load(path: Path, groups: Collection[str] | None = None) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             body = _body(path, file.metadata() or {})
             wanted = body["digests"] if groups is None else {group: body["digests"][group] for group in groups}
-            tensors = {name: file.get_tensor(name) for name in file.keys() if name.split("/")[0] in wanted}  # noqa: SIM118
+            names = [name for name in file.keys() if name.split("/")[0] in wanted]  # noqa: SIM118
+            # Copied out of the file's memory map: a file cut short later would otherwise kill the process that reads on.
+            tensors = {name: file.get_tensor(name).clone() for name in names}
     except SafetensorError as error:
         raise InputError(f"{path} is not a whole checkpoint ({_brief(error)}); use another one of the run") from None
     for group, digest in wanted.items():

@@ -1,6 +1,43 @@
-from datasets.order import Order
+"""SWD and MS-SSIM of the averaged generator at every snapshot, against the same reals all along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets.formats import PyramidReader
+from metrics.evaluate import Evaluator
+from metrics.images import PyramidImageSet
+from training.sampler import GeneratorImageSet, Sampler
+
+MIN_RESOLUTION = 16  # the coarsest level of the SWD; smaller images have none
+
+
 class SnapshotMetrics:
-    def __init__(self, reader, resolution, num_images, seed):
-        self.order = Order(reader.manifest.num_images, seed)
-    def measure(self, sampler):
-        return []
+    """Measures samplers of one run; the reals are read and prepared once.
+
+    Parameters
+    ----------
+    reader : PyramidReader
+        The data set.
+    resolution : int
+        Side at which to measure, the finest of the run.
+    num_images : int
+        Images on each side; 0 measures nothing.
+    seed : int
+        Of the latents and of the metrics' own random numbers.
+    """
+
+    def __init__(self, reader: PyramidReader, resolution: int, num_images: int, seed: int) -> None:
+        self._seed = seed
+        self._evaluator: Evaluator | None = None
+        # Half of the reals at most, so that the noise floor can be measured at the same number of images.
+        count = min(num_images, reader.manifest.num_images // 2)
+        if count >= 2 and resolution >= MIN_RESOLUTION:
+            real = PyramidImageSet(reader, resolution)
+            self._evaluator = Evaluator(["swd", "ms-ssim"], real, num_images=count // 2 * 2, seed=seed)
+
+    def measure(self, sampler: Sampler) -> list[dict[str, Any]]:
+        """Results of a snapshot, one mapping per metric; empty if nothing is measured."""
+        if self._evaluator is None:
+            return []
+        return self._evaluator(GeneratorImageSet(sampler, "the run's averaged generator", self._seed))

@@ -11,12 +11,6 @@ from PIL import Image
 from datasets.atomic import replacing
 
 
-def enlarge(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
-    """Nearest-neighbour enlargement (N, 3, r, r) -> (N, 3, resolution, resolution); r must divide `resolution`."""
-    factor = resolution // images.shape[-1]
-    return images.repeat(factor, axis=2).repeat(factor, axis=3)
-
-
 def tile(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
     """Arrange (N, 3, r, r) row by row, without gaps, into one picture (rows * r, columns * r, 3)."""
     count, channels, height, width = images.shape

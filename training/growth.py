@@ -110,20 +110,21 @@ class Schedule:
         self.config = config
         self.top_level = top_level
         self.initial_level = level_of(config.initial_resolution)
-        self.total_images = round(config.total_kimg * 1000)
+        self.total_images = max(1, round(config.total_kimg * 1000))
+        self._stabilize = round(config.stabilize_kimg * 1000)  # images, as everything below
+        self._fade = round(config.fade_kimg * 1000)
 
     def stage(self, images: int) -> Stage:
         """Stage of the step that starts when `images` real images have been shown."""
-        stabilize, fade = self.config.stabilize_kimg * 1000, self.config.fade_kimg * 1000
         growths = self.top_level - self.initial_level
-        length = stabilize + fade
+        length = self._stabilize + self._fade
         # Position p within the i-th period of (train on level i, fade in level i + 1); the released code's formula.
-        i = min(int(images / length), growths) if length > 0 else growths
+        i = min(images // length, growths) if length > 0 else growths
         p = images - i * length
-        if i == growths or p <= stabilize:
+        if i == growths or p <= self._stabilize:
             level, alpha, phase = self.initial_level + i, 1.0, 2 * i
         else:
-            alpha = min((p - stabilize) / fade, 1.0)
+            alpha = (p - self._stabilize) / self._fade
             level, phase = self.initial_level + i + 1, 2 * i + 1
         resolution = resolution_of(level)
         return Stage(
@@ -136,14 +137,13 @@ class Schedule:
 
     def segments(self) -> list[Segment]:
         """The levels that the run reaches, in order, for plans and plots."""
-        stabilize, fade = self.config.stabilize_kimg * 1000, self.config.fade_kimg * 1000
         segments = []
         start = 0
         for level in range(self.initial_level, self.top_level + 1):
             grown = level - self.initial_level
-            fade_end = start + round(fade if grown else 0)
+            fade_end = start + (self._fade if grown else 0)
             last = level == self.top_level
-            end = self.total_images if last else round((grown + 1) * stabilize + grown * fade)
+            end = self.total_images if last else fade_end + self._stabilize
             resolution = resolution_of(level)
             segment = Segment(
                 level,

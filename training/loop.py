@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import torch
 
 from datasets.errors import InputError
 from datasets.formats import PyramidReader
+from datasets.order import Order
 from training import grid, provenance
 from training.checkpoint import Checkpoint
 from training.config import Config, differences, from_yaml, to_mapping
@@ -58,9 +60,9 @@ def train(config: Config, reader: PyramidReader, out: Path, command: str, device
         If configuration, data set and run directory do not fit together, or training diverges.
     """
     schedule = Schedule(config.growth, top_level(config, reader))
+    plans = make_plan(config, schedule)
     with RunFolder(out) as folder:
         _check_resume(folder, config, reader)
-        plans = make_plan(config, schedule)
         state = TrainingState(config, 1 << schedule.top_level, device)
         saved, faults = folder.last_checkpoint()
         if saved is None and faults:
@@ -71,7 +73,7 @@ def train(config: Config, reader: PyramidReader, out: Path, command: str, device
             state.phase = int(saved.facts["phase"])
         folder.rewind(state.images if saved is not None else -1)
         provenance.write_run_files(folder, config, reader, schedule, plans, command, device)
-        run = _Run(config, reader, schedule, state, folder, device)
+        run = _Run(config, reader, schedule, state, folder)
         with (
             _stop_flag() as stop,
             TrainingBar(plans, state.images) as bar,
@@ -104,10 +106,8 @@ class _Run:
         schedule: Schedule,
         state: TrainingState,
         folder: RunFolder,
-        device: torch.device,
     ) -> None:
         self.config, self.reader, self.schedule, self.state, self.folder = config, reader, schedule, state, folder
-        self.device = device
         self.journal = Journal(folder, state.images)
         self.metrics = SnapshotMetrics(reader, 1 << schedule.top_level, config.snapshots.metric_images, config.seed)
         self._clock = time.perf_counter()
@@ -142,9 +142,8 @@ class _Run:
     def _snapshot(self, bar: TrainingBar) -> None:
         """Sample grid, measurements, then the checkpoint: a kill in between repeats all of them, to the same bytes."""
         sampler = self._sampler()
-        top = 1 << self.schedule.top_level
         count = self.config.snapshots.columns * self.config.snapshots.rows
-        fakes = grid.enlarge(sampler.images(self.config.seed, 0, count), top)
+        fakes = sampler.images(self.config.seed, np.arange(count))
         path = self.folder.samples / f"fakes-{self.state.images:09d}.png"
         grid.save_png(path, grid.tile(fakes, self.config.snapshots.columns))
         for result in self.metrics.measure(sampler):
@@ -153,7 +152,7 @@ class _Run:
 
     def _sampler(self) -> Sampler:
         stage = self._reached()
-        return Sampler(self.state.average, stage.level, stage.alpha, self.device)
+        return Sampler(self.state.average, stage.level, stage.alpha, 1 << self.schedule.top_level)
 
     def _reached(self) -> Stage:
         """Stage at which the last step was made."""
@@ -177,7 +176,7 @@ class _Run:
     def _save_reals(self) -> None:
         count = self.config.snapshots.columns * self.config.snapshots.rows
         level = self.reader.level(self.schedule.top_level)
-        rows = self.metrics.order.rows(0, min(count, len(level)))
+        rows = Order(len(level), self.config.seed).rows(0, min(count, len(level)))
         picture = grid.tile(level[rows], self.config.snapshots.columns)
         grid.save_png(self.folder.samples / "reals.png", picture)
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from datasets.errors import InputError
 from training.config import Config
 from training.growth import Schedule, Segment
 from training.state import TrainingState
@@ -43,15 +44,25 @@ class LevelPlan:
 
 
 def make_plan(config: Config, schedule: Schedule) -> list[LevelPlan]:
-    """Plan of every level of a run, traced on torch's meta device: no memory, no arithmetic."""
+    """Plan of every level of a run, traced on torch's meta device: no memory, no arithmetic.
+
+    Raises
+    ------
+    InputError
+        If the networks cannot take the batch of a level.
+    """
     state = TrainingState(config, 1 << schedule.top_level, torch.device("meta"))
     plans = []
     for segment in schedule.segments():
         stage = schedule.stage(segment.end - 1)
         shape = (stage.batch * config.optimizer.discriminator_steps, 3, stage.resolution, stage.resolution)
         reals = torch.empty(shape, dtype=torch.uint8, device="meta")
-        with _FlopCounter() as counter:
-            update(state, reals, dataclasses.replace(stage, alpha=1.0), config, schedule.top_level - stage.level)
+        try:
+            with _FlopCounter() as counter:
+                update(state, reals, dataclasses.replace(stage, alpha=1.0), config, schedule.top_level - stage.level)
+        except ValueError as error:
+            where = f"{stage.resolution}x{stage.resolution}"
+            raise InputError(f"the networks cannot train at {where}: {error}; change growth.batch or network.*") from None
         plans.append(
             LevelPlan(
                 segment, _in_use(state.generator), _in_use(state.discriminator), counter.total / len(reals)

@@ -13,11 +13,12 @@ import growgan  # noqa: F401  # first: guards against foreign packages called `d
 
 # isort: split
 import click
+import numpy as np
 from PIL import Image
 
 from datasets import console
 from datasets.errors import InputError
-from training.sampler import Sampler
+from training.sampler import GeneratorImageSet, Sampler
 
 
 @click.command()
@@ -58,7 +59,8 @@ def write_samples(sampler: Sampler, out: Path, num: int, seed: int) -> None:
         temporary.mkdir()
         with console.progress(num, "sampling") as bar:
             for start in range(0, num, sampler.block):
-                for k, pixels in enumerate(sampler.images(seed, start, min(sampler.block, num - start)), start):
+                rows = np.arange(start, min(start + sampler.block, num))
+                for k, pixels in zip(rows, sampler.images(seed, rows), strict=True):
                     Image.fromarray(pixels.transpose(1, 2, 0)).save(temporary / f"{k:06d}.png")
                     bar.update(1)
         temporary.replace(out)
@@ -66,6 +68,22 @@ def write_samples(sampler: Sampler, out: Path, num: int, seed: int) -> None:
         raise InputError(f"cannot write {out}: {error.strerror}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def open_image_set(path: Path, *, num_images: int | None, seed: int) -> GeneratorImageSet | None:  # noqa: ARG001
+    """Plug-in of ``metrics.image_sets``: a run directory or a checkpoint as an image set, None for anything else.
+
+    Raises
+    ------
+    InputError
+        If it is a run or a checkpoint that cannot be read.
+    """
+    is_run = (path / "config.yaml").is_file() and (path / "checkpoints").is_dir()
+    is_checkpoint = path.is_file() and path.suffix == ".safetensors"
+    if not (is_run or is_checkpoint):
+        return None
+    sampler, checkpoint = Sampler.from_path(path)
+    return GeneratorImageSet(sampler, str(checkpoint), seed)
 
 
 def main() -> None:

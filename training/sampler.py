@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from metrics.images import ImageSet
 from training.config import from_mapping, load_architecture
 from training.folder import read_checkpoint
 from training.pixels import to_uint8
@@ -17,33 +19,34 @@ from training.randomness import latents
 
 
 class Sampler:
-    """Draws images from a generator at a level.
+    """Draws images from a generator.
 
     Image k of a seed is the same image however many are asked for and in whatever portions: its latent depends on
     (seed, k) alone, and the network always runs on whole blocks of the same size, since the last bits of a convolution
-    can depend on the batch.
+    can depend on the batch. While the run is still growing, the images are enlarged (nearest neighbour) to its finest
+    resolution, as the released networks do, so that numbers and pictures compare over the whole run.
 
     Parameters
     ----------
     generator : nn.Module
         In any architecture of training/architectures.
     level : int
-        log2 of the resolution of the images.
+        log2 of the resolution that the generator has reached.
     alpha : float
         Share of that level, when it is still fading in.
-    device : torch.device
-        Where the generator lives.
+    resolution : int
+        Side of the images, the finest resolution of the run.
     """
 
-    def __init__(self, generator: nn.Module, level: int, alpha: float, device: torch.device) -> None:
+    def __init__(self, generator: nn.Module, level: int, alpha: float, resolution: int) -> None:
         self.generator = generator
         self.level = level
         self.alpha = alpha
-        self.device = device
+        self.resolution = resolution
         self.block = max(4, min(64, 64 * 128**2 // 4**level))  # bounds the memory; a function of the level alone
 
     @classmethod
-    def from_path(cls, path: Path, device: torch.device | None = None) -> tuple[Sampler, Path]:
+    def from_path(cls, path: Path) -> tuple[Sampler, Path]:
         """Averaged generator of a run directory (its newest whole checkpoint) or of one checkpoint.
 
         Returns
@@ -56,32 +59,76 @@ class Sampler:
         datasets.errors.InputError
             If there is no whole checkpoint.
         """
-        device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         file, saved = read_checkpoint(path, groups=["average"])
-        config = from_mapping(saved.facts["config"], str(file))
+        facts: dict[str, Any] = dict(saved.facts)
+        config = from_mapping(facts["config"], str(file))
         with torch.device("meta"):
-            generator = load_architecture(config).Generator(config.network, saved.facts["resolution"])
+            generator = load_architecture(config).Generator(config.network, facts["resolution"])
         generator.load_state_dict(saved.group("average"), assign=True)
-        generator.to(device).eval().requires_grad_(False)
-        return cls(generator, saved.facts["level"], saved.facts["alpha"], device), file
+        generator.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
+        return cls(generator, facts["level"], facts["alpha"], facts["resolution"]), file
 
-    @property
-    def resolution(self) -> int:
-        """Side of the images in pixels."""
-        return 1 << self.level
+    def images(self, seed: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Images of a seed.
 
-    def images(self, seed: int, start: int, count: int) -> NDArray[np.uint8]:
-        """Images number `start` to `start + count - 1` of a seed, uint8 of shape (count, 3, r, r)."""
-        out = np.empty((count, 3, self.resolution, self.resolution), np.uint8)
-        for position, block in self._blocks(seed, start, count):
-            first = max(start, position)
-            last = min(start + count, position + self.block)
-            out[first - start : last - start] = block[first - position : last - position]
+        Parameters
+        ----------
+        seed : int
+            Any whole number.
+        rows : ndarray of int64, shape (n,)
+            Numbers of the images, 0 or more, in any order.
+
+        Returns
+        -------
+        ndarray of uint8, shape (n, 3, resolution, resolution)
+        """
+        out = np.empty((len(rows), 3, self.resolution, self.resolution), np.uint8)
+        blocks = rows // self.block
+        for block in np.unique(blocks):
+            places = np.flatnonzero(blocks == block)
+            out[places] = self._block(seed, int(block))[rows[places] % self.block]
         return out
 
     @torch.inference_mode()
-    def _blocks(self, seed: int, start: int, count: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def _block(self, seed: int, number: int) -> NDArray[np.uint8]:
         size: int = self.generator.latent_size  # type: ignore[assignment]  # nn.Module hides the attribute's type
-        for position in range(start // self.block * self.block, start + count, self.block):
-            z = latents(seed, position, self.block, size).to(self.device)
-            yield position, to_uint8(self.generator(z, self.level, self.alpha)).cpu().numpy()
+        z = latents(seed, number * self.block, self.block, size).to(next(self.generator.parameters()).device)
+        pixels = to_uint8(self.generator(z, self.level, self.alpha))
+        factor = self.resolution >> self.level
+        return pixels.repeat_interleave(factor, 2).repeat_interleave(factor, 3).cpu().numpy()
+
+
+class GeneratorImageSet(ImageSet):
+    """As many images as are asked for, drawn from a generator, for the metrics.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        The generator.
+    name : str
+        The run or checkpoint it came from.
+    seed : int
+        Of the latents.
+    """
+
+    kind = "generator"
+
+    def __init__(self, sampler: Sampler, name: str, seed: int) -> None:
+        self.name = name
+        self.num_images = None
+        self.resolution = sampler.resolution
+        self._sampler = sampler
+        self._seed = seed
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the weights, the level and the seed."""
+        state = hashlib.sha256(f"{self._sampler.level} {self._sampler.alpha} {self._seed}".encode())
+        for name, tensor in sorted(self._sampler.generator.state_dict().items()):
+            state.update(f"{name} {list(tensor.shape)}".encode())
+            state.update(tensor.cpu().contiguous().numpy().tobytes())
+        return state.hexdigest()
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Draw the images of the given numbers."""
+        return self._sampler.images(self._seed, rows)

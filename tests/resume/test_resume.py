@@ -1,0 +1,229 @@
+"""A run that was stopped and resumed gives, to the bit, the weights of one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from datasets.errors import InputError
+from datasets.formats import open_pyramid
+from training import checkpoint, loop
+from training.config import Config, load_preset, with_settings
+from training.step import update
+
+CPU = torch.device("cpu")
+# 16x16 in three levels; fades of 64 images; snapshots fall into fades, stable parts and on a boundary
+SETTINGS = [
+    "network.fmap_base=64",
+    "network.fmap_max=8",
+    "growth.batch=8",
+    "growth.batch_by_resolution={16: 4}",
+    "growth.fade_kimg=0.064",
+    "growth.stabilize_kimg=0.064",
+    "growth.total_kimg=0.4",
+    "snapshots.every_kimg=0.048",
+    "snapshots.log_every_kimg=0.016",
+    "snapshots.columns=2",
+    "snapshots.rows=1",
+    "snapshots.metric_images=4",
+    "snapshots.keep=100",
+    "data.mirror=true",
+]
+
+
+@pytest.fixture(scope="session")
+def config() -> Config:
+    return with_settings(load_preset("tiny"), SETTINGS)
+
+
+@pytest.fixture(scope="session")
+def data(make_pyramid: Callable[..., Path]) -> Path:
+    return make_pyramid(count=30, resolution=16)
+
+
+def tensors_of(run: Path) -> dict[str, torch.Tensor]:
+    return dict(checkpoint.load(checkpoint.listed(run / "checkpoints")[0]).tensors)
+
+
+def assert_same(first: Path, second: Path) -> None:
+    one, two = tensors_of(first), tensors_of(second)
+    assert set(one) == set(two)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def logged(run: Path, name: str) -> list[dict[str, object]]:
+    """Lines of a log, without what depends on the clock."""
+    timed = ("seconds", "images_per_sec", "peak_memory_mib")
+    lines = (json.loads(line) for line in (run / name).read_text().splitlines())
+    return [{key: value for key, value in line.items() if key not in timed} for line in lines]
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, images: int, number: int | None) -> None:
+    """Let the step that reaches `images` send this process a signal, or fail if `number` is None."""
+
+    def stepping(state: object, *arguments: object) -> dict[str, torch.Tensor]:
+        logs = update(state, *arguments)  # type: ignore[arg-type]
+        if state.images >= images:  # type: ignore[attr-defined]
+            if number is None:
+                raise RuntimeError("the machine fails")
+            os.kill(os.getpid(), number)
+        return logs
+
+    monkeypatch.setattr(loop, "update", stepping)
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory, config: Config, data: Path) -> Path:
+    """A run that was not interrupted; not to be changed."""
+    out = tmp_path_factory.mktemp("reference") / "run"
+    assert loop.train(config, open_pyramid(data), out, "command", CPU)
+    return out
+
+
+@pytest.fixture
+def whole(tmp_path: Path, reference: Path) -> Path:
+    """A copy of that run, to be changed."""
+    return Path(shutil.copytree(reference, tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(
+    ("images", "number"),
+    [(40, None), (72, signal.SIGTERM), (96, None), (130, signal.SIGINT), (168, None), (260, signal.SIGTERM), (399, None)],
+)
+def test_resumed_run_equals_an_uninterrupted_one(
+    tmp_path: Path, config: Config, data: Path, reference: Path, images: int, number: int | None
+) -> None:
+    """Stops in the first level, in fade-ins, at boundaries and in the last level; with a checkpoint and without."""
+    out = tmp_path / "resumed"
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, images, number)
+        if number is None:
+            with pytest.raises(RuntimeError, match="the machine fails"):
+                loop.train(config, open_pyramid(data), out, "command", CPU)
+        else:
+            assert not loop.train(config, open_pyramid(data), out, "command", CPU)
+    assert loop.train(config, open_pyramid(data), out, "command", CPU)
+    assert_same(reference, out)
+    assert logged(out, "metrics.jsonl") == logged(reference, "metrics.jsonl")
+    if number is None:  # a stop by a signal closes the log's window early, a failure does not
+        assert logged(out, "log.jsonl") == logged(reference, "log.jsonl")
+    for grid in sorted((reference / "samples").iterdir()):
+        assert (out / "samples" / grid.name).read_bytes() == grid.read_bytes()
+
+
+def test_the_run_covers_fades_and_levels(reference: Path) -> None:
+    log = logged(reference, "log.jsonl")
+    assert {line["resolution"] for line in log} == {4, 8, 16}
+    assert any(0 < line["alpha"] < 1 for line in log)  # type: ignore[operator]
+    assert [line["images"] for line in log] == sorted({line["images"] for line in log})
+
+
+def test_a_torn_checkpoint_is_skipped(tmp_path: Path, config: Config, data: Path, whole: Path) -> None:
+    newest, previous = checkpoint.listed(whole / "checkpoints")[:2]
+    expected = tensors_of(whole)
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    assert loop.train(config, open_pyramid(data), whole, "command", CPU)
+    assert previous.exists()
+    found = tensors_of(whole)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_no_whole_checkpoint_is_an_error_and_removes_nothing(config: Config, data: Path, whole: Path) -> None:
+    for path in checkpoint.listed(whole / "checkpoints"):
+        path.write_bytes(b"")
+    log = (whole / "log.jsonl").read_text()
+    with pytest.raises(InputError, match="no checkpoint of .* is whole"):
+        loop.train(config, open_pyramid(data), whole, "command", CPU)
+    assert (whole / "log.jsonl").read_text() == log
+
+
+def test_other_options_are_refused_and_a_longer_run_goes_on(config: Config, data: Path, whole: Path) -> None:
+    other = with_settings(config, ["growth.learning_rate=0.5"])
+    with pytest.raises(InputError, match=r"other options: growth.learning_rate was 0.002 and is 0.5; give the same"):
+        loop.train(other, open_pyramid(data), whole, "command", CPU)
+    longer = with_settings(config, ["growth.total_kimg=0.44"])
+    assert loop.train(longer, open_pyramid(data), whole, "command", CPU)
+    assert checkpoint.listed(whole / "checkpoints")[0].stem == "checkpoint-000000440"
+
+
+def test_other_data_are_refused(config: Config, make_pyramid: Callable[..., Path], whole: Path) -> None:
+    other = open_pyramid(make_pyramid(count=30, resolution=16, seed=9))
+    with pytest.raises(InputError, match=r"was trained on .*; give the same --data to go on, or another --out"):
+        loop.train(config, other, whole, "command", CPU)
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path: Path, config: Config, data: Path) -> None:
+    out = tmp_path / "run"
+    loop.train(with_settings(config, ["snapshots.keep=2"]), open_pyramid(data), out, "command", CPU)
+    kept = [path.stem for path in checkpoint.listed(out / "checkpoints")]
+    assert kept == ["checkpoint-000000400", "checkpoint-000000384"]
+
+
+def test_seeds_matter_and_nothing_else_does(tmp_path: Path, config: Config, data: Path, reference: Path) -> None:
+    again, other = tmp_path / "again", tmp_path / "other"
+    torch.manual_seed(123)  # the global generator must not matter
+    loop.train(config, open_pyramid(data), again, "command", CPU)
+    assert_same(reference, again)
+    loop.train(with_settings(config, ["seed=8"]), open_pyramid(data), other, "command", CPU)
+    assert not torch.equal(tensors_of(other)["average/dense.weight"], tensors_of(reference)["average/dense.weight"])
+
+
+def test_training_that_diverges_stops_with_the_name_and_keeps_the_last_good_state(
+    tmp_path: Path, config: Config, data: Path
+) -> None:
+    out = tmp_path / "run"
+
+    def poisoned(state: object, *arguments: object) -> dict[str, torch.Tensor]:
+        logs = update(state, *arguments)  # type: ignore[arg-type]
+        return logs | {"loss_g": torch.tensor(float("nan"))} if state.images > 200 else logs  # type: ignore[attr-defined]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "update", poisoned)
+        with pytest.raises(InputError, match=r"training diverged: loss_g not finite between \d+ and \d+ images"):
+            loop.train(config, open_pyramid(data), out, "command", CPU)
+    assert checkpoint.load(checkpoint.listed(out / "checkpoints")[0]).images <= 200
+
+
+@pytest.mark.slow
+def test_sigkill_at_any_moment(tmp_path: Path, config: Config, data: Path, reference: Path) -> None:
+    """The command itself, killed again and again at growing delays until it is through."""
+    out = tmp_path / "killed"
+    command = [sys.executable, "training/run.py", "--preset", "tiny", "--data", str(data), "--out", str(out)]
+    command += [f"--set={setting}" for setting in SETTINGS]
+    repository = Path(__file__).resolve().parents[2]
+    kills = 0
+    for attempt in range(60):
+        process = subprocess.Popen(command, cwd=repository, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 240
+        before = len(list((out / "samples").glob("*"))) if out.exists() else 0
+        # wait until it writes something, then a little longer each time, so that kills hit different instants
+        while process.poll() is None and time.monotonic() < deadline:
+            if out.exists() and len(list((out / "samples").glob("*"))) > before + 1:
+                time.sleep(0.013 * attempt)
+                break
+            time.sleep(0.005)
+        if process.poll() is not None:
+            assert process.returncode == 0
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        if kills == 5:
+            subprocess.run(command, cwd=repository, check=True, capture_output=True)
+            break
+    assert kills >= 2
+    assert_same(reference, out)
+    # each measured once; numbers of another process may differ in the last bits of its matrix products
+    found, expected = logged(out, "metrics.jsonl"), logged(reference, "metrics.jsonl")
+    assert [(line["images"], line["metric"]) for line in found] == [(line["images"], line["metric"]) for line in expected]
+    assert [line["value"] for line in found] == pytest.approx([line["value"] for line in expected], rel=1e-3)

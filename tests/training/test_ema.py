@@ -1,0 +1,50 @@
+"""The moving average of the generator."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from datasets.errors import InputError
+from training import ema
+from training.config import load_preset, with_settings
+from training.growth import Schedule
+from training.state import TrainingState
+from training.step import update
+
+
+def test_update_is_the_recursion() -> None:
+    network, average = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    expected = 0.9 * average.weight.detach() + 0.1 * network.weight.detach()
+    ema.update(average, network, 0.9)
+    torch.testing.assert_close(average.weight.detach(), expected)
+
+
+def test_units() -> None:
+    assert ema.Config(decay=0.99).decay_of_step(64) == 0.99
+    assert ema.Config(decay=0.99, unit="images").decay_of_step(64) == pytest.approx(0.99**4)
+
+
+def test_decay_is_checked() -> None:
+    with pytest.raises(InputError, match="ema.decay must be at least 0 and below 1, got 1.0"):
+        ema.Config(decay=1.0)
+
+
+def test_average_survives_a_growth_boundary() -> None:
+    """Growing must not rebuild the average: across the boundary it moves by one ordinary update."""
+    config = with_settings(load_preset("tiny"), ["network.fmap_max=8", "growth.batch=4", "ema.decay=0.9"])
+    schedule = Schedule(config.growth, 3)
+    state = TrainingState(config, 8, torch.device("cpu"))
+    torch.nn.init.constant_(state.average.dense.weight, 7.0)
+    boundary = 4000
+    for images in (boundary, boundary + 4):
+        before = copy.deepcopy(state.average.dense.weight)
+        state.images = images
+        stage = schedule.stage(images)
+        reals = torch.randint(0, 256, (4, 3, stage.resolution, stage.resolution), dtype=torch.uint8)
+        update(state, reals, stage, config, 3 - stage.level)
+        expected = 0.9 * before + 0.1 * state.generator.dense.weight.detach()
+        torch.testing.assert_close(state.average.dense.weight, expected)
+    assert stage.level == 3
