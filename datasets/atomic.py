@@ -40,7 +40,7 @@ def publish(temporary: Path, path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.replace(temporary, path)
+    temporary.replace(path)
     _flush_folder(path.parent)
 
 

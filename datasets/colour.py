@@ -39,17 +39,16 @@ def to_srgb(image: Image.Image, background: tuple[int, int, int]) -> tuple[NDArr
         notes.append("palette")
     if colour.mode == "CMYK":
         notes.append("cmyk")
-    profile = image.info.get("icc_profile")
-    if profile:
+    pixels = None
+    if profile := image.info.get("icc_profile"):
         try:
-            changed = _through_profile(colour, profile)
+            pixels = _through_profile(colour, profile)
         except (ImageCms.PyCMSError, OSError, ValueError):
             notes.append("icc-ignored")
-        else:
-            if changed is not None:
-                colour = changed
-                notes.append("icc")
-    pixels = np.array(colour.convert("RGB"))
+        if pixels is not None:
+            notes.append("icc")
+    if pixels is None:
+        pixels = np.array(colour.convert("RGB"))
     if alpha is not None and alpha.min() < 255:
         pixels = _composite(pixels, alpha, background)
         notes.append("alpha")
@@ -62,7 +61,7 @@ def _split(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | None]:
         return _split_16_bit(image)
     alpha = None
     if image.has_transparency_data:
-        image = image.convert("RGBA") if image.mode not in ("LA", "La") else image.convert("LA")
+        image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
         alpha = np.array(image.getchannel("A"))
     if image.mode in ("1", "LA"):
         return image.convert("L"), alpha
@@ -84,8 +83,8 @@ def _split_16_bit(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | 
     return Image.fromarray(grey), alpha
 
 
-def _through_profile(colour: Image.Image, profile: bytes) -> Image.Image | None:
-    """RGB picture in sRGB, or None if the profile is sRGB itself.
+def _through_profile(colour: Image.Image, profile: bytes) -> NDArray[np.uint8] | None:
+    """Pixels in sRGB, shape (H, W, 3), or None if the profile is sRGB itself.
 
     Raises
     ------
@@ -94,8 +93,11 @@ def _through_profile(colour: Image.Image, profile: bytes) -> Image.Image | None:
     """
     if colour.mode == "L" and _colour_space(profile) == "RGB":  # grey saved with the profile of its RGB original
         colour = colour.convert("RGB")
+    if colour.mode == "L":
+        table = _greys_in_srgb(profile)
+        return None if table is None else table[np.asarray(colour)]
     transform = _transform_to_srgb(profile, colour.mode)
-    return None if transform is None else ImageCms.applyTransform(colour, transform)
+    return None if transform is None else _converted(colour, transform)
 
 
 def _colour_space(profile: bytes) -> str:
@@ -104,29 +106,39 @@ def _colour_space(profile: bytes) -> str:
 
 @functools.lru_cache(maxsize=32)
 def _transform_to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Transform from a profile to sRGB; None if it moves no colour of a lattice by more than 1."""
-    source = ImageCms.getOpenProfile(io.BytesIO(profile))
-    transform = ImageCms.buildTransform(
-        source,
-        ImageCms.createProfile("sRGB"),
-        mode,
-        "RGB",
-        ImageCms.Intent.PERCEPTUAL,
-        ImageCms.Flags.NOCACHE,  # the 1-pixel cache inside a transform is not safe in threads
-    )
+    """Transform from a profile to sRGB; None if it moves none of 16x16x16 colours by more than 1."""
+    transform = _built(profile, mode, ImageCms.Flags.HIGHRESPRECALC)
     if mode == "CMYK":
         return transform
-    lattice = _lattice(mode)
-    moved = np.asarray(ImageCms.applyTransform(lattice, transform)).astype(int) - np.asarray(lattice.convert("RGB"))
-    return transform if np.abs(moved).max() > 1 else None
-
-
-def _lattice(mode: str) -> Image.Image:
-    """Every grey, or 16x16x16 colours spread evenly over RGB."""
-    if mode == "L":
-        return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     steps = np.arange(0, 256, 17, dtype=np.uint8)
-    return Image.fromarray(np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(64, 64, 3))
+    lattice = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(64, 64, 3)
+    return transform if _differ(lattice, _converted(Image.fromarray(lattice), transform)) else None
+
+
+@functools.lru_cache(maxsize=32)
+def _greys_in_srgb(profile: bytes) -> NDArray[np.uint8] | None:
+    """All 256 greys of a grey profile in sRGB, shape (256, 3); None if that moves none by more than 1.
+
+    A table because the library's fast way is off by up to 10 levels for dark greys, and its exact way is slow.
+    """
+    greys = np.arange(256, dtype=np.uint8)[None]
+    table = _converted(Image.fromarray(greys), _built(profile, "L", ImageCms.Flags.NOOPTIMIZE))
+    return table[0] if _differ(greys[..., None], table) else None
+
+
+def _built(profile: bytes, mode: str, flags: ImageCms.Flags) -> ImageCms.ImageCmsTransform:
+    """Transform that may be shared by threads, which the cache of one pixel inside it would prevent."""
+    source, target = ImageCms.getOpenProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    perceptual, flags = ImageCms.Intent.PERCEPTUAL, flags | ImageCms.Flags.NOCACHE
+    return ImageCms.buildTransform(source, target, mode, "RGB", perceptual, flags)
+
+
+def _converted(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> NDArray[np.uint8]:
+    return np.array(ImageCms.applyTransform(image, transform))
+
+
+def _differ(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
+    return bool(np.abs(before.astype(int) - after).max() > 1)
 
 
 def _composite(

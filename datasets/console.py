@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterable
@@ -21,11 +22,16 @@ from tqdm import tqdm
 from datasets.atomic import write_text
 from datasets.errors import InputError
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 def run(command: click.Command) -> NoReturn:
     """Run a click command as the main program: every foreseeable fault ends in one line and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
+        for number in _SIGNALS:
+            if before[number] is not signal.SIG_IGN:  # a shell lets its background jobs ignore Ctrl-C
+                signal.signal(number, _interrupt)
         command.main(standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
@@ -38,8 +44,11 @@ def run(command: click.Command) -> NoReturn:
             sys.exit(1)
         sys.exit(f"error: {one_line(error)}")
     except (KeyboardInterrupt, click.Abort):
-        print("interrupted", file=sys.stderr)
+        click.echo("interrupted", err=True)
         sys.exit(130)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     sys.exit(0)
 
 
@@ -57,7 +66,9 @@ def say(text: str) -> None:
 
 def progress(total: int | None, what: str, unit: str = "img", initial: int = 0) -> tqdm[NoReturn]:
     """Progress bar on stderr with count, rate and time left; use as a context manager and call ``update(n)``."""
-    return tqdm(total=total, desc=what, unit=unit, initial=initial, dynamic_ncols=True, file=sys.stderr, mininterval=0.2)
+    return tqdm(
+        total=total, desc=what, unit=unit, initial=initial, dynamic_ncols=True, file=sys.stderr, mininterval=0.2
+    )
 
 
 def write_json(target: str, value: Any) -> None:
@@ -80,14 +91,20 @@ def table(rows: Iterable[Iterable[object]], header: Iterable[str] | None = None)
     widths = [max(len(row[k]) for row in cells if k < len(row)) for k in range(max(map(len, cells)))]
     lines = []
     for row in cells:
-        texts = [cell.rjust(width) if _is_number(cell) else cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        texts = [
+            cell.rjust(width) if _is_number(cell) else cell.ljust(width)
+            for cell, width in zip(row, widths, strict=False)
+        ]
         lines.append("  ".join(texts).rstrip())
     return "\n".join(lines)
 
 
 def _is_number(text: str) -> bool:
-    return text[:1] in "+-.0123456789" and text[-1:] in "0123456789%)" and text != "-"
+    return re.fullmatch(r"[+-]?[\d,]*\.?\d+(e[+-]?\d+)?%?( \(.*\))?", text) is not None
 
 
-def _interrupt(signal_number: int, frame: FrameType | None) -> NoReturn:
+def _interrupt(_signal_number: int, _frame: FrameType | None) -> NoReturn:
+    """Unwind; an impatient second signal must not stop the removal of what is half made."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ class Manifest:
         Side of the finest level; every level from 4x4 up to it is there.
     level_digests : mapping of str to str
         Level name (``data32x32``) -> SHA-256 over the row digests of that level, in row order.
+    sources_digest : str
+        SHA-256 over the names of the rows' sources, see `names_digest`.
     options : mapping
         The options of the build that determine the pixels and their order.
     provenance : mapping
@@ -41,6 +43,7 @@ class Manifest:
     num_images: int
     resolution: int
     level_digests: Mapping[str, str]
+    sources_digest: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     channels: int = 3
@@ -60,8 +63,9 @@ class Manifest:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> str:
-        """Written form; `from_json` is its inverse."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
+        """Written form, with a digest of itself; `from_json` is its inverse."""
+        fields = dataclasses.asdict(self)
+        return json.dumps({**fields, "digest": _digest_of(fields)}, indent=1, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Manifest:
@@ -77,34 +81,47 @@ class Manifest:
         Raises
         ------
         InputError
-            If the text is not a manifest of a version this program reads.
+            If the text is damaged or not a manifest of a version this program reads.
         """
         try:
             fields = json.loads(text)
         except json.JSONDecodeError as error:
-            raise InputError(f"{where}: the manifest is not JSON ({error}); the file is damaged, build it again") from None
+            raise InputError(f"{where}: the manifest is not JSON ({error}); it is damaged, build it again") from None
         if not isinstance(fields, dict) or fields.get("schema") != SCHEMA:
-            raise InputError(f"{where}: the manifest is not of the schema {SCHEMA}; build the data set with toolkit make-pyramid")
+            raise InputError(f"{where}: the manifest is not of the schema {SCHEMA}; build it with toolkit make-pyramid")
         if fields.get("version") != VERSION:
+            found = fields.get("version")
             raise InputError(
-                f"{where}: manifest version {fields.get('version')} is not one this program reads ({VERSION}); "
-                "update growgan or build the data set again"
+                f"{where}: the manifest is of version {found}, this program reads {VERSION}; "
+                "update growgan or build it again"
             )
+        if fields.pop("digest", None) != _digest_of(fields):
+            raise InputError(f"{where}: the manifest does not match its own digest; it is damaged, build it again")
         try:
             manifest = cls(**fields)
         except TypeError as error:
-            raise InputError(f"{where}: the manifest has missing or unknown fields ({error}); build the data set again") from None
+            raise InputError(f"{where}: the manifest has missing or unknown fields ({error}); build it again") from None
         expected = {name_of(level) for level in levels_up_to(manifest.top_level)}
         if set(manifest.level_digests) != expected:
-            raise InputError(f"{where}: the manifest lists levels {sorted(manifest.level_digests)}, not {sorted(expected)}")
+            listed = sorted(manifest.level_digests)
+            raise InputError(f"{where}: the manifest lists the levels {listed}, not {sorted(expected)}; build it again")
         return manifest
 
 
 def row_digest(pixels: NDArray[np.uint8]) -> bytes:
     """XXH3-128 of one image of one level, 16 bytes. Finds corruption; it is no defence against forgery."""
-    return xxhash.xxh3_128_digest(np.ascontiguousarray(pixels))
+    return xxhash.xxh3_128_digest(np.ascontiguousarray(pixels).data)
 
 
 def level_digest(row_digests: NDArray[np.uint8]) -> str:
     """SHA-256 over the row digests of a level, shape (N, 16), in row order."""
-    return hashlib.sha256(np.ascontiguousarray(row_digests)).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(row_digests).data).hexdigest()
+
+
+def names_digest(names: Sequence[str]) -> str:
+    """SHA-256 over the names of the rows' sources, in row order, written as one JSON array in ASCII."""
+    return hashlib.sha256(json.dumps(list(names)).encode("ascii")).hexdigest()
+
+
+def _digest_of(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("ascii")).hexdigest()

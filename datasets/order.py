@@ -18,7 +18,7 @@ class Order:
     size : int
         Number of images, at least 1.
     seed : int
-        Any non-negative integer; the same seed gives the same order.
+        From 0 to 2**64 - 1; the same seed gives the same order.
 
     Examples
     --------
@@ -32,6 +32,8 @@ class Order:
     def __init__(self, size: int, seed: int) -> None:
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")
+        if not 0 <= seed < 1 << 64:
+            raise ValueError(f"seed must be from 0 to 2**64 - 1, got {seed}")
         self.size = size
         self.seed = seed
         self._epoch = -1

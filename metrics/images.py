@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from PIL import Image
 
 from datasets import decode, formats, levels, manifest
 from datasets.errors import InputError
@@ -86,9 +85,15 @@ class ArrayImageSet(ImageSet):
     """
 
     def __init__(self, images: NDArray[np.uint8], name: str = "array", kind: str = "array") -> None:
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or images.size == 0:
+        if (
+            images.dtype != np.uint8
+            or images.ndim != 4
+            or images.shape[1] != 3
+            or images.shape[2] != images.shape[3]
+            or images.size == 0
+        ):
             raise InputError(
-                f"{name}: images must be uint8 of shape (n, 3, r, r) with values 0..255, got {images.dtype} {images.shape}; "
+                f"{name}: images must be uint8 in 0..255 of shape (n, 3, r, r), got {images.dtype} {images.shape}; "
                 "turn floats in [-1, 1] into uint8 first"
             )
         self.name, self.kind = name, kind
@@ -96,9 +101,9 @@ class ArrayImageSet(ImageSet):
         self._images = images
 
     @functools.cached_property
-    def digest(self) -> str:  # type: ignore[override]
+    def digest(self) -> str:
         """SHA-256 of the pixels."""
-        return hashlib.sha256(np.ascontiguousarray(self._images)).hexdigest()
+        return hashlib.sha256(self._images.tobytes()).hexdigest()
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Copy of the given images."""
@@ -140,7 +145,9 @@ class PyramidImageSet(ImageSet):
         images = np.asarray(self._pixels[rows])
         for row, image in zip(rows, images, strict=True):
             if manifest.row_digest(image) != self._row_digests[row].tobytes():
-                raise InputError(f"{self.name}: image {row} of {levels.name_of(self._level)} is damaged; build the file again")
+                raise InputError(
+                    f"{self.name}: image {row} of {levels.name_of(self._level)} is damaged; build the file again"
+                )
         return images
 
 
@@ -162,13 +169,15 @@ class FolderImageSet(ImageSet):
         if height != width:
             raise InputError(f"{self._files[0]} is {width}x{height} pixels; {remedy}")
         for file in self._files:
-            found = _size(file)
+            found = decode.stored_size(file, str(file))  # a turn by its orientation tag leaves a square a square
             if found != (width, height):
-                raise InputError(f"{self._files[0]} is {width}x{height} pixels but {file} is {found[0]}x{found[1]}; {remedy}")
+                raise InputError(
+                    f"{self._files[0]} is {width}x{height} pixels but {file} is {found[0]}x{found[1]}; {remedy}"
+                )
         self.resolution = width
 
     @functools.cached_property
-    def digest(self) -> str:  # type: ignore[override]
+    def digest(self) -> str:
         """SHA-256 over the XXH3-128 of every file, in order."""
         parts = parallel_map(lambda file: xxhash.xxh3_128_digest(file.read_bytes()), self._files)
         return hashlib.sha256(b"".join(parts)).hexdigest()
@@ -192,7 +201,9 @@ class BoxFiltered(ImageSet):
     def __init__(self, source: ImageSet, resolution: int) -> None:
         self._level = levels.level_of(resolution)
         if levels.level_of(source.resolution, f"{source.name}: side") < self._level:
-            raise InputError(f"{source.name} has {source.resolution} pixels a side; resolution {resolution} would enlarge it")
+            raise InputError(
+                f"{source.name} has {source.resolution} pixels a side; resolution {resolution} would enlarge it"
+            )
         self._source = source
         self.name, self.kind, self.num_images, self.resolution = source.name, source.kind, source.num_images, resolution
 
@@ -206,7 +217,9 @@ class BoxFiltered(ImageSet):
         return levels.pyramid(self._source.read(rows))[self._level]
 
 
-def open_image_set(path: Path | str, *, num_images: int | None = None, seed: int = 0, resolution: int | None = None) -> ImageSet:
+def open_image_set(
+    path: Path | str, *, num_images: int | None = None, seed: int = 0, resolution: int | None = None
+) -> ImageSet:
     """Open whatever is at `path`.
 
     Parameters
@@ -231,7 +244,9 @@ def open_image_set(path: Path | str, *, num_images: int | None = None, seed: int
     if formats.is_pyramid(path):
         return PyramidImageSet(formats.open_pyramid(path), resolution)
     image_set = _open_unfiltered(path, num_images, seed)
-    return image_set if resolution in (None, image_set.resolution) else BoxFiltered(image_set, resolution or 0)
+    if resolution is None or resolution == image_set.resolution:
+        return image_set
+    return BoxFiltered(image_set, resolution)
 
 
 def _open_unfiltered(path: Path, num_images: int | None, seed: int) -> ImageSet:
@@ -242,7 +257,9 @@ def _open_unfiltered(path: Path, num_images: int | None, seed: int) -> ImageSet:
     # The folder of a run holds sample grids: without the plug-in they would be taken for its images, silently.
     if path.is_dir() and not (path / "run.json").exists():
         return FolderImageSet(path)
-    raise InputError(f"{path} is not a folder of images, a pyramid, a run directory or a checkpoint that can be opened{reason}")
+    raise InputError(
+        f"{path} is not a folder of images, a pyramid, a run directory or a checkpoint that can be opened{reason}"
+    )
 
 
 def _ask_plug_ins(path: Path, num_images: int | None, seed: int, failures: list[str]) -> Iterator[ImageSet]:
@@ -256,13 +273,3 @@ def _ask_plug_ins(path: Path, num_images: int | None, seed: int, failures: list[
         image_set: ImageSet | None = opener(path, num_images=num_images, seed=seed)
         if image_set is not None:
             yield image_set
-
-
-def _size(file: Path) -> tuple[int, int]:
-    """Width and height of an image, from its header."""
-    try:
-        with Image.open(file) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        height, width = decode.decode(file, str(file)).shape[:2]  # raises InputError and says what is wrong
-        return width, height

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,5 +24,11 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> l
 
     The results and their order do not depend on the number of threads. The first exception is raised here.
     """
-    with ThreadPoolExecutor(num_workers()) as pool:
-        return list(pool.map(function, items))
+    todo, workers = list(items), num_workers()
+    if workers == 1 or len(todo) < 2:
+        return [function(item) for item in todo]
+    size = math.ceil(len(todo) / (8 * workers))  # portions: handing over single items costs more than small items do
+    portions = [todo[start : start + size] for start in range(0, len(todo), size)]
+    with ThreadPoolExecutor(workers) as pool:
+        parts = pool.map(lambda portion: [function(item) for item in portion], portions)
+        return [result for part in parts for result in part]

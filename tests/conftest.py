@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from datasets.formats import writer_for
 from datasets.levels import pyramid
 
-
-# Tests compute on small tensors, where more threads cost more than they bring, the more so on a busy machine. Results to
-# the bit are promised for an equal number of threads; the commands that tests start inherit this one.
+# Tests compute on small tensors, where more threads cost more than they bring, the more so on a busy machine.
+# Results to the bit are promised for an equal number of threads; the commands that tests start inherit this one.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
@@ -50,7 +49,8 @@ def scene(count: int, resolution: int, seed: int = 0) -> NDArray[np.uint8]:
     images = np.zeros((count, 3, resolution, resolution))
     for image in images:
         for _ in range(3):
-            cx, cy, width = generator.uniform(0, 1, 2).tolist() + [generator.uniform(0.05, 0.3)]
+            cx, cy = generator.uniform(0, 1, 2)
+            width = generator.uniform(0.05, 0.3)
             blob = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * width**2))
             image += generator.uniform(40, 200, 3)[:, None, None] * blob
     return (np.clip(images, 0, 255) + 0.5).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""The ``toolkit`` command: makes, checks and shows data sets. Nothing imports it; it never imports torch."""

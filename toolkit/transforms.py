@@ -9,6 +9,7 @@ it is uneven when the ratio is no whole number.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from PIL import Image
 
 from datasets.errors import InputError
 
-CROPS = ("centre", "none", "tile")
 _PILLOW = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
@@ -72,6 +72,9 @@ class Crop:
         return [(left, top, self.tile) for top in tops for left in lefts]
 
 
+CENTRE = Crop()
+
+
 def cut(image: NDArray[np.uint8], box: Box, resolution: int, resample: str) -> NDArray[np.uint8]:
     """Cut a square from an image and give it the size of a row.
 
@@ -103,17 +106,21 @@ def _pillow(square: NDArray[np.uint8], resolution: int, resample: str) -> NDArra
 def _area(square: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
     """Mean over the area of each new pixel, in exact integers: sums in units of 1 / resolution**2 of a pixel."""
     side = len(square)
-    sums = _area_sums(_area_sums(square.astype(np.int64), resolution).swapaxes(0, 1), resolution).swapaxes(0, 1)
+    sums = _area_sums(_area_sums(square, resolution, axis=0), resolution, axis=1)
     means, rest = np.divmod(sums, side * side)
     up = (2 * rest > side * side) | ((2 * rest == side * side) & (means % 2 == 1))
-    return (means + up).astype(np.uint8)
+    rounded: NDArray[np.uint8] = (means + up).astype(np.uint8)
+    return rounded
 
 
-def _area_sums(values: NDArray[np.int64], resolution: int) -> NDArray[np.int64]:
-    """``resolution`` times the sums of `values` between the borders of the new pixels, along the first axis."""
-    side = len(values)
-    running = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
+def _area_sums(values: NDArray[Any], resolution: int, axis: int) -> NDArray[np.int64]:
+    """``resolution`` times the sums of `values` between the borders of the new pixels, along one axis."""
+    side = values.shape[axis]
     whole, part = np.divmod(np.arange(resolution + 1) * side, resolution)  # border = whole + part / resolution
-    beyond = values[np.minimum(whole, side - 1)] * part[:, None, None]
-    borders: NDArray[np.int64] = running[whole] * resolution + beyond
-    return np.diff(borders, axis=0)
+    shape = [-1 if k == axis else 1 for k in range(values.ndim)]
+    # A new pixel that lies inside one old pixel has no border between them, and there reduceat would give that pixel.
+    weights = np.where(whole[:-1] < whole[1:], resolution, 0).reshape(shape)
+    sums: NDArray[np.int64] = np.add.reduceat(values, whole[:-1], axis=axis, dtype=np.int64) * weights
+    sums -= np.take(values, whole[:-1], axis=axis) * part[:-1].reshape(shape)
+    sums += np.take(values, np.minimum(whole[1:], side - 1), axis=axis) * part[1:].reshape(shape)
+    return sums

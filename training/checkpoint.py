@@ -99,13 +99,13 @@ def load(path: Path, groups: Collection[str] | None = None) -> Checkpoint:
             body = _body(path, file.metadata() or {})
             wanted = body["digests"] if groups is None else {group: body["digests"][group] for group in groups}
             names = [name for name in file.keys() if name.split("/")[0] in wanted]  # noqa: SIM118
-            # Copied out of the file's memory map: a file cut short later would otherwise kill the process that reads on.
+            # Copied out of the memory map: a file cut short later would otherwise kill the process that reads on.
             tensors = {name: file.get_tensor(name).clone() for name in names}
     except SafetensorError as error:
         raise InputError(f"{path} is not a whole checkpoint ({_brief(error)}); use another one of the run") from None
     for group, digest in wanted.items():
         if _digest(tensors, group) != digest:
-            raise InputError(f"{path} is damaged: the {group} tensors do not match their digest; use another one of the run")
+            raise InputError(f"{path} is damaged: its {group} does not match its digest; use another one of the run")
     facts = {key: value for key, value in body.items() if key not in ("schema", "version", "images", "digests")}
     return Checkpoint(body["images"], facts, tensors)
 
@@ -113,12 +113,12 @@ def load(path: Path, groups: Collection[str] | None = None) -> Checkpoint:
 def _body(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     text = metadata.get("growgan")
     if text is None:
-        raise InputError(f"{path} is a safetensors file, but not a checkpoint of growgan; name a checkpoint-*.safetensors of a run")
+        raise InputError(f"{path} is not a checkpoint of growgan; name a checkpoint-*.safetensors of a run")
     if xxhash.xxh3_128_hexdigest(text.encode()) != metadata.get("digest"):
         raise InputError(f"{path} is damaged: its description does not match its digest; use another one of the run")
     body: dict[str, Any] = json.loads(text)
     if body.get("schema") != SCHEMA or body.get("version") != VERSION:
-        raise InputError(f"{path} has checkpoint version {body.get('version')}, this program reads {VERSION}; update growgan")
+        raise InputError(f"{path} has version {body.get('version')}, this program reads {VERSION}; update growgan")
     return body
 
 
@@ -128,7 +128,7 @@ def _digest(tensors: Mapping[str, Tensor], group: str) -> str:
     for name in sorted(name for name in tensors if name.split("/")[0] == group):
         tensor = tensors[name]
         state.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        state.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        state.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))  # type: ignore[arg-type]  # it is a buffer
     return state.hexdigest()
 
 

@@ -9,7 +9,7 @@ import dataclasses
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from datasets.errors import InputError
 
@@ -43,5 +43,6 @@ class Config:
 @torch.no_grad()
 def update(average: nn.Module, network: nn.Module, decay: float) -> None:
     """``average = decay * average + (1 - decay) * network`` for every parameter."""
-    averages, parameters = list(average.parameters()), list(network.parameters())
-    torch._foreach_lerp_(averages, parameters, 1.0 - decay)
+    averages: list[Tensor] = list(average.parameters())
+    weights: list[Tensor] = list(network.parameters())
+    torch._foreach_lerp_(averages, weights, 1.0 - decay)

@@ -48,10 +48,8 @@ class Feed:
 
     def batch(self, images: int) -> Tensor:
         """Images of the step that starts at `images`: uint8 (batch * steps, 3, r, r) on the device."""
-        if self._next is not None and self._next[0] == images:
-            pixels = self._next[1].result()
-        else:
-            pixels = self._gather(images)
+        fetched = self._next is not None and self._next[0] == images
+        pixels = self._next[1].result() if self._next is not None and fetched else self._gather(images)
         following = images + len(pixels)
         self._next = (following, self._pool.submit(self._gather, following))
         return pixels.to(self._device, non_blocking=True)
@@ -69,5 +67,7 @@ class Feed:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

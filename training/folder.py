@@ -49,21 +49,29 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; --out must name a folder for the run")
         if self.path.is_dir() and not self.exists and any(p.name != ".lock" for p in self.path.iterdir()):
-            raise InputError(f"{self.path} holds files but no run (no config.yaml); choose a new or empty folder for --out")
+            raise InputError(
+                f"{self.path} holds files but no run (no config.yaml); choose a new or empty folder for --out"
+            )
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
             self._lock = (self.path / ".lock").open("w")
         except OSError as error:
-            raise InputError(f"cannot write the run directory {self.path}: {error.strerror}; choose another --out") from None
+            raise InputError(
+                f"cannot write the run directory {self.path}: {error.strerror}; choose another --out"
+            ) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.close()
-            raise InputError(f"another process is training in {self.path}; wait for it or choose another --out") from None
+            raise InputError(
+                f"another process is training in {self.path}; wait for it or choose another --out"
+            ) from None
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._lock is not None:
             self._lock.close()
 

@@ -163,8 +163,8 @@ def _check(config: Config, top_level: int) -> None:
     initial = level_of(config.initial_resolution, "growth.initial_resolution")
     if initial > top_level:
         raise InputError(
-            f"growth.initial_resolution {config.initial_resolution} is finer than the data set's {resolution_of(top_level)}; "
-            "lower it or use a data set of a higher resolution"
+            f"growth.initial_resolution {config.initial_resolution} is finer than the data set's "
+            f"{resolution_of(top_level)}; lower it or use a data set of a higher resolution"
         )
     for name in ("fade_kimg", "stabilize_kimg"):
         if not (math.isfinite(getattr(config, name)) and getattr(config, name) >= 0):

@@ -58,16 +58,9 @@ class Journal:
         Raises
         ------
         InputError
-            If a mean is not finite; nothing is written then.
+            If a mean is not finite; the line is written with null in its place.
         """
         means = {name: float(total) / self._steps for name, total in self._sums.items()}
-        broken = [name for name, value in means.items() if not math.isfinite(value)]
-        if broken:
-            raise InputError(
-                f"training diverged: {', '.join(broken)} not finite between {self._images} and {images} images shown; "
-                f"the last good state is in {self._folder.checkpoints}; start again elsewhere with a lower "
-                "growth.learning_rate or a higher objective.gradient_weight"
-            )
         elapsed = time.perf_counter() - self._started
         record: dict[str, Any] = {
             "images": images,
@@ -83,6 +76,13 @@ class Journal:
             "peak_memory_mib": peak_memory_mib(),
         }
         self._folder.append(self._folder.log_file, record)
+        broken = [name for name, value in means.items() if not math.isfinite(value)]
+        if broken:
+            raise InputError(
+                f"training diverged: {', '.join(broken)} not finite between {self._images} and {images} images shown; "
+                f"the last good state is in {self._folder.checkpoints}; start again elsewhere with a lower "
+                "growth.learning_rate or a higher objective.gradient_weight"
+            )
         if self._board is not None:
             for name, value in record.items():
                 if name not in ("images", "level"):
@@ -127,4 +127,4 @@ def _tensorboard(folder: RunFolder, images: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     # purge_step hides what an earlier session logged beyond the checkpoint that this one goes on from.
-    return SummaryWriter(folder.path / "tensorboard", purge_step=images if images else None)  # type: ignore[no-untyped-call]
+    return SummaryWriter(folder.path / "tensorboard", purge_step=images if images else None)

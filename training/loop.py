@@ -17,7 +17,7 @@ from datasets.formats import PyramidReader
 from datasets.order import Order
 from training import grid, provenance
 from training.checkpoint import Checkpoint
-from training.config import Config, differences, from_yaml, to_mapping
+from training.config import Config
 from training.evaluation import SnapshotMetrics
 from training.feed import Feed
 from training.folder import RunFolder
@@ -26,6 +26,7 @@ from training.journal import Journal
 from training.plan import make_plan
 from training.progress import TrainingBar
 from training.sampler import Sampler
+from training.settings import differences, from_yaml, to_mapping
 from training.state import TrainingState
 from training.step import update
 
@@ -33,7 +34,9 @@ from training.step import update
 _FREE_ON_RESUME = ("growth.total_kimg", "snapshots.")
 
 
-def train(config: Config, reader: PyramidReader, out: Path, command: str, device: torch.device) -> bool:
+def train(
+    config: Config, reader: PyramidReader, out: Path, device: torch.device, *, preset: str = "", command: str = ""
+) -> bool:
     """Train until the schedule ends, going on from the last checkpoint in `out` if there is one.
 
     Parameters
@@ -44,10 +47,10 @@ def train(config: Config, reader: PyramidReader, out: Path, command: str, device
         The data set; likewise.
     out : Path
         The run directory.
-    command : str
-        The command that reproduces the run, for its records.
     device : torch.device
         Where to train.
+    preset, command : str
+        Where the options started from and what reproduces the run, for its records.
 
     Returns
     -------
@@ -72,7 +75,8 @@ def train(config: Config, reader: PyramidReader, out: Path, command: str, device
             state.images, state.seconds = saved.images, float(saved.facts["seconds"])
             state.phase = int(saved.facts["phase"])
         folder.rewind(state.images if saved is not None else -1)
-        provenance.write_run_files(folder, config, reader, schedule, plans, command, device)
+        begun = {"preset": preset, "command": command}
+        provenance.write_run_files(folder, config, reader, schedule, plans, begun, device)
         run = _Run(config, reader, schedule, state, folder)
         with (
             _stop_flag() as stop,
@@ -117,18 +121,20 @@ class _Run:
         state, snapshots = self.state, self.config.snapshots
         if fresh:
             self._save_reals()
-            self._snapshot(bar)
+            self._snapshot()
         while state.images < self.schedule.total_images and not stop:
             stage = self.schedule.stage(state.images)
             before = state.images
-            self.journal.add(update(state, feed.batch(before), stage, self.config, self.schedule.top_level - stage.level))
+            self.journal.add(
+                update(state, feed.batch(before), stage, self.config, self.schedule.top_level - stage.level)
+            )
             bar.step(stage, state.images, state.images - before)
             finished = state.images >= self.schedule.total_images
             due = _crosses(before, state.images, snapshots.every_kimg) or finished
             if due or _crosses(before, state.images, snapshots.log_every_kimg):
                 bar.losses(self.journal.write(stage, state.images, self._tick()))
             if due:
-                self._snapshot(bar)
+                self._snapshot()
                 bar.resume_clock()
                 self.journal.restart_clock()
         if stop:
@@ -139,7 +145,7 @@ class _Run:
         self.journal.close()
         return state.images >= self.schedule.total_images
 
-    def _snapshot(self, bar: TrainingBar) -> None:
+    def _snapshot(self) -> None:
         """Sample grid, measurements, then the checkpoint: a kill in between repeats all of them, to the same bytes."""
         sampler = self._sampler()
         count = self.config.snapshots.columns * self.config.snapshots.rows
@@ -199,9 +205,7 @@ def _check_resume(folder: RunFolder, config: Config, reader: PyramidReader) -> N
     if not folder.exists:
         return
     begun = from_yaml(folder.config_file.read_text(encoding="utf-8"), str(folder.config_file))
-    changed = {
-        key: pair for key, pair in differences(begun, config).items() if not key.startswith(_FREE_ON_RESUME)
-    }
+    changed = {key: pair for key, pair in differences(begun, config).items() if not key.startswith(_FREE_ON_RESUME)}
     if changed:
         listing = ", ".join(f"{key} was {old} and is {new}" for key, (old, new) in changed.items())
         raise InputError(
@@ -211,8 +215,8 @@ def _check_resume(folder: RunFolder, config: Config, reader: PyramidReader) -> N
     digest = reader.manifest.content_digest
     if data.get("content_digest") not in (None, digest):
         raise InputError(
-            f"{folder.path} was trained on {data.get('path')} (digest {data['content_digest'][:12]}), not on {reader.path} "
-            f"({digest[:12]}); give the same --data to go on, or another --out"
+            f"{folder.path} was trained on {data.get('path')} (digest {data['content_digest'][:12]}), "
+            f"not on {reader.path} ({digest[:12]}); give the same --data to go on, or another --out"
         )
 
 
@@ -221,7 +225,7 @@ def _stop_flag() -> Iterator[list[str]]:
     """List that names the signal once Ctrl-C or SIGTERM has come; a second one interrupts at once."""
     received: list[str] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, _: FrameType | None) -> None:
         if received:
             raise KeyboardInterrupt
         received.append(signal.Signals(number).name)

@@ -62,11 +62,11 @@ def make_plan(config: Config, schedule: Schedule) -> list[LevelPlan]:
                 update(state, reals, dataclasses.replace(stage, alpha=1.0), config, schedule.top_level - stage.level)
         except ValueError as error:
             where = f"{stage.resolution}x{stage.resolution}"
-            raise InputError(f"the networks cannot train at {where}: {error}; change growth.batch or network.*") from None
+            raise InputError(
+                f"the networks cannot train at {where}: {error}; change growth.batch or network.*"
+            ) from None
         plans.append(
-            LevelPlan(
-                segment, _in_use(state.generator), _in_use(state.discriminator), counter.total / len(reals)
-            )
+            LevelPlan(segment, _in_use(state.generator), _in_use(state.discriminator), counter.total / len(reals))
         )
     return plans
 

@@ -32,9 +32,10 @@ class TrainingBar:
         self._plans = plans
         self._speed: deque[tuple[float, float]] = deque(maxlen=50)  # (operations, seconds) of the latest steps
         self._losses = ""
+        self._total = plans[-1].segment.end
         self._last = time.perf_counter()
         self._bar = tqdm(
-            total=plans[-1].segment.end,
+            total=self._total,
             initial=images,
             unit="img",
             dynamic_ncols=True,
@@ -55,7 +56,7 @@ class TrainingBar:
         speed = f"{rate / cost:.0f} img/s" if cost else ""
         words = (f"{stage.resolution}x{stage.resolution}{fading}", speed, self._losses, left)
         self._bar.set_description_str("  ".join(filter(None, words)), refresh=False)
-        self._bar.update(min(count, self._bar.total - self._bar.n))
+        self._bar.update(min(count, self._total - self._bar.n))  # the last batch may go beyond the end
 
     def losses(self, means: Mapping[str, float]) -> None:
         """Losses to show from now on."""
@@ -79,5 +80,7 @@ class TrainingBar:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.close()

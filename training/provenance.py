@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from datasets.atomic import write_text
 from datasets.errors import InputError
 from datasets.formats import PyramidReader
 from growgan import __version__
-from training.config import Config, to_yaml
+from training.config import Config
 from training.folder import RunFolder
 from training.growth import Schedule
 from training.plan import LevelPlan
+from training.settings import to_yaml
 
 
 def versions() -> dict[str, str]:
@@ -46,21 +48,27 @@ def write_run_files(
     reader: PyramidReader,
     schedule: Schedule,
     plans: list[LevelPlan],
-    command: str,
+    begun: Mapping[str, str],
     device: torch.device,
 ) -> None:
-    """Write config.yaml and run.json; when a run is resumed, keep its start and update its length."""
+    """Write config.yaml and run.json; when a run is resumed, keep how it was begun and update its length."""
     facts: dict[str, Any] = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "data": describe_data(reader),
     }
     if folder.exists:
-        facts |= {key: value for key, value in read_run_file(folder).items() if key in ("started", "command")}
+        old = read_run_file(folder)
+        facts |= {key: old[key] for key in ("started", *begun) if key in old}
     facts = {
-        "command": command,
+        **begun,
         **facts,
         "versions": versions(),
-        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "device": _device(device), "threads": torch.get_num_threads()},
+        "hardware": {
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "device": _device(device),
+            "threads": torch.get_num_threads(),
+        },
         "networks": {
             "architecture": config.arch,
             "generator_parameters": plans[-1].generator_parameters,

@@ -19,10 +19,11 @@ from datasets import console
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
 from training import presets
-from training.config import load_preset, plugin_names, with_settings
+from training.config import load_preset, plugin_names
 from training.growth import Schedule
 from training.loop import top_level, train
 from training.plan import LevelPlan, make_plan
+from training.settings import with_settings
 
 PRESETS = plugin_names(presets)
 
@@ -55,9 +56,12 @@ def cli(
         return
     if out is None:
         raise click.UsageError("Missing option '--out'; only --dry-run goes without.")
-    if not train(config, reader, out, shlex.join(["python", *_displayed(sys.argv)]), _device(device)):
+    command = shlex.join(["python", *_displayed(sys.argv)])
+    if not train(config, reader, out, _device(device), preset=preset, command=command):
         sys.exit(130)
-    console.say(f"done: {out}\n  a report:    metrics report {out}\n  new samples: python training/sample.py {out} samples --num 64")
+    console.say(f"done: {out}")
+    console.say(f"  a report:    metrics report {out}")
+    console.say(f"  new samples: python training/sample.py {out} samples --num 64")
 
 
 def plan_table(plans: list[LevelPlan]) -> str:
@@ -96,7 +100,7 @@ def _device(name: str | None) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"--device {name} cannot be used ({reason}); choose cpu, or a GPU that this torch supports") from None
+        raise InputError(f"--device {name} cannot be used ({reason}); choose cpu or a GPU that is there") from None
     return device
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from metrics.images import ImageSet
-from training.config import from_mapping, load_architecture
+from training.config import load_architecture
 from training.folder import read_checkpoint
 from training.pixels import to_uint8
 from training.randomness import latents
+from training.settings import from_mapping
 
 
 class Sampler:
@@ -91,7 +92,7 @@ class Sampler:
 
     @torch.inference_mode()
     def _block(self, seed: int, number: int) -> NDArray[np.uint8]:
-        size: int = self.generator.latent_size  # type: ignore[assignment]  # nn.Module hides the attribute's type
+        size = cast("int", self.generator.latent_size)
         z = latents(seed, number * self.block, self.block, size).to(next(self.generator.parameters()).device)
         pixels = to_uint8(self.generator(z, self.level, self.alpha))
         factor = self.resolution >> self.level

@@ -78,7 +78,9 @@ class TrainingState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state by name, for a checkpoint."""
-        tensors = {f"{name}/{key}": value for name, net in self._networks().items() for key, value in net.state_dict().items()}
+        tensors: dict[str, Tensor] = {}
+        for name, network in self._networks().items():
+            tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
         for name, network in self._optimized().items():
             for key, parameter in network.named_parameters():
                 for moment, value in self.optimizers[name].state.get(parameter, {}).items():

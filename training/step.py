@@ -5,12 +5,15 @@ The only place where per-image terms are reduced and optimizers step.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from training import ema
 from training.config import Config, load_loss
 from training.growth import Stage
+from training.losses import Discriminate
 from training.pixels import fade, mirror, to_float
 from training.randomness import stream
 from training.state import TrainingState
@@ -63,15 +66,12 @@ def _step_discriminator(
     state: TrainingState, reals: Tensor, stage: Stage, config: Config, halvings: int, k: int
 ) -> dict[str, Tensor]:
     loss = load_loss(config)
+    z = _latents(state, stage, config, f"latents of discriminator step {k}")
     with torch.no_grad():
-        fakes = state.generator(_latents(state, stage, config, f"latents of discriminator step {k}"), stage.level, stage.alpha)
+        fakes = state.generator(z, stage.level, stage.alpha)
     mixing = torch.rand(stage.batch, generator=stream(config.seed, f"mixing of discriminator step {k}", state.images))
-
-    def discriminate(images: Tensor) -> Tensor:
-        scores: Tensor = state.discriminator(images, stage.level, stage.alpha)
-        return scores
-
-    terms = loss.discriminator_terms(config.objective, discriminate, reals, fakes, mixing.to(reals.device), halvings)
+    critic = _critic(state, stage)
+    terms = loss.discriminator_terms(config.objective, critic, reals, fakes, mixing.to(reals.device), halvings)
     mean = terms.loss.mean()
     _minimize(mean, state.optimizers["optimizer_d"])
     return {"loss_d": mean.detach()} | {name: value.mean() for name, value in terms.logs.items()}
@@ -81,15 +81,25 @@ def _step_generator(state: TrainingState, stage: Stage, config: Config) -> dict[
     loss = load_loss(config)
     _freeze(state.discriminator, frozen=True)  # its gradients are not needed here: 5% fewer operations
     fakes = state.generator(_latents(state, stage, config, "latents of the generator step"), stage.level, stage.alpha)
-    terms = loss.generator_terms(config.objective, lambda images: state.discriminator(images, stage.level, stage.alpha), fakes)
+    terms = loss.generator_terms(config.objective, _critic(state, stage), fakes)
     mean = terms.loss.mean()
     _minimize(mean, state.optimizers["optimizer_g"])
     _freeze(state.discriminator, frozen=False)
     return {"loss_g": mean.detach()} | {name: value.mean() for name, value in terms.logs.items()}
 
 
+def _critic(state: TrainingState, stage: Stage) -> Discriminate:
+    """The discriminator at the stage's level and alpha."""
+
+    def discriminate(images: Tensor) -> Tensor:
+        scores: Tensor = state.discriminator(images, stage.level, stage.alpha)
+        return scores
+
+    return discriminate
+
+
 def _latents(state: TrainingState, stage: Stage, config: Config, purpose: str) -> Tensor:
-    size: int = state.generator.latent_size  # type: ignore[assignment]  # nn.Module hides the attribute's type
+    size = cast("int", state.generator.latent_size)
     draws = torch.randn(stage.batch, size, generator=stream(config.seed, purpose, state.images))
     return draws.to(next(state.generator.parameters()).device)
 

@@ -67,7 +67,9 @@ class PyramidWriter(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 def names() -> list[str]:
@@ -101,7 +103,8 @@ def open_pyramid(path: Path | str) -> PyramidReader:
         if module.recognises(path):
             reader: PyramidReader = module.Reader(path)
             return reader
-    raise InputError(f"{path} is not a pyramid ({', '.join(names())}); make one with toolkit make-pyramid SOURCE OUT.h5")
+    known = ", ".join(names())
+    raise InputError(f"{path} is not a pyramid ({known}); make one with toolkit make-pyramid SOURCE OUT.h5")
 
 
 def writer_for(path: Path | str) -> type[PyramidWriter]:
@@ -109,6 +112,7 @@ def writer_for(path: Path | str) -> type[PyramidWriter]:
     suffixes = {load(name).SUFFIX: name for name in names()}
     suffix = Path(path).suffix.lower()
     if suffix not in suffixes:
-        raise InputError(f"{path}: the suffix {suffix or '(none)'!s} names no format; use one of {', '.join(sorted(suffixes))}")
+        allowed = ", ".join(sorted(suffixes))
+        raise InputError(f"{path}: the suffix {suffix or '(none)'} names no format; use one of {allowed}")
     writer: type[PyramidWriter] = load(suffixes[suffix]).Writer
     return writer

@@ -1,9 +1,9 @@
 """The report of a run: one HTML file that holds everything it shows and needs no network.
 
-`write_report` reads a run directory (`metrics.report.run_directory`), cuts its sample grids down to what a page needs
-(`pictures`), draws its numbers (`charts`, on the axes of `scales`), puts into words what they say (`readings`, `trends`)
-and fills the template (`page`). Nothing in here imports torch or ``training``: a report is written in under a second,
-also while the run goes on.
+`write_report` reads a run directory (`run_directory`, `fields`), cuts its sample grids down to what a page needs
+(`pictures`), draws its numbers (`charts`, on the axes of `scales`), says in words what they show (`readings`, from the
+`findings` and `trends`), collects the rest (`facts`) and fills the template (`page`). Nothing in here imports torch or
+``training``: a report is written in about a second, also while the run goes on.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from datasets.levels import resolution_of
-from metrics.report.run_directory import LevelPlan, Row
+from metrics.report.fields import Row
+from metrics.report.run_directory import LevelPlan
 from metrics.report.scales import Point, Scale, count_text, linear_scale, log_scale, number_text, thin, tick_text
 
 TIMES = "\u00d7"
@@ -77,7 +78,7 @@ class Chart:
     bands: list[Band]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
-    floor_name: str
+    floor_name: tuple[str, str] | None
     notes: list[str]
     hover: str
 
@@ -124,7 +125,7 @@ def draw(
         hidden = sum(value is not None and value <= 0 for curve in series for _, value in curve.points)
         if hidden:
             notes.append(f"{hidden:,} values at or below zero have no place on a logarithmic axis")
-        series = [replace(s, points=[(x, y if y is not None and y > 0 else None) for x, y in s.points]) for s in series]
+        series = [replace(curve, points=_positive(curve.points)) for curve in series]
     series = [curve for curve in series if any(value is not None for _, value in curve.points)]
     values = [float(value) for curve in series for _, value in curve.points if value is not None]
     if not values:
@@ -133,8 +134,8 @@ def draw(
     y = (log_scale if log else linear_scale)([*values, *floors])
     if y.clipped:
         beyond = [value for value in values if not y.low <= value <= y.high]
-        reach = f"{number_text(min(values))} to {number_text(max(values))}"
-        notes.append(f"{len(beyond)} of {len(values):,} values lie beyond the axis and are drawn at its edge; they reach from {reach}")
+        reach = f"all values lie between {number_text(min(values))} and {number_text(max(values))}"
+        notes.append(f"{len(beyond):,} of {len(values):,} values are beyond the axis and drawn at its edge; {reach}")
     x = Scale(0.0, max(float(end), 1.0))
     drawn = [replace(curve, points=thin(curve.points)) for curve in series]
     return Chart(
@@ -145,7 +146,7 @@ def draw(
         bands=bands(plan, x.high),
         x_ticks=[(100 * x.position(tick), count_text(tick)) for tick in x.ticks(4)],
         y_ticks=[(100 * y.position(tick), tick_text(tick)) for tick in y.ticks()],
-        floor_name=floor_name if floors else "",
+        floor_name=_legend(floor_name, floors),
         notes=notes,
         hover=_hover(drawn, x.high),
     )
@@ -194,6 +195,17 @@ def _line(curve: Series, x: Scale, y: Scale) -> Line:
         floor=floor,
         last="" if last is None else number_text(last),
     )
+
+
+def _legend(floor_name: str, floors: Sequence[float]) -> tuple[str, str] | None:
+    """Name of the dashed lines, and their value if there is only one."""
+    if not floors:
+        return None
+    return floor_name, number_text(floors[0]) if len(floors) == 1 else ""
+
+
+def _positive(points: Sequence[Point]) -> list[Point]:
+    return [(images, value if value is not None and value > 0 else None) for images, value in points]
 
 
 def _in_words(curve: Series) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
@@ -24,7 +24,7 @@ _JPEG_QUALITY = 88
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """What is kept of a grid: at most `columns` x `rows` cells, each reduced to at most `cell` pixels."""
+    """What is kept of a grid: at most `columns` x `rows` cells, each reduced to at most `cell` pixels a side."""
 
     columns: int
     rows: int
@@ -33,7 +33,7 @@ class Extent:
 
 # A column of the page is about 560 pixels wide: 8 cells of 64, 128 on a screen of twice the density.
 GRID_EXTENT = Extent(columns=8, rows=8, cell=128)
-SNAPSHOT_EXTENT = Extent(columns=6, rows=4, cell=96)
+SNAPSHOT_EXTENT = Extent(columns=6, rows=4, cell=64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,11 @@ def evenly(snapshots: Sequence[tuple[int, Path]], count: int) -> list[tuple[int,
         return list(snapshots)
     first, last = snapshots[0][0], snapshots[-1][0]
     targets = [first + (last - first) * k / (count - 1) for k in range(count)]
-    return sorted({min(snapshots, key=lambda entry, t=target: abs(entry[0] - t)) for target in targets})
+    return sorted({_nearest(snapshots, target) for target in targets})
+
+
+def _nearest(snapshots: Sequence[tuple[int, Path]], images: float) -> tuple[int, Path]:
+    return min(snapshots, key=lambda entry: abs(entry[0] - images))
 
 
 def reduce_grid(image: Image.Image, grid: Grid, extent: Extent) -> Picture:
@@ -117,6 +121,10 @@ def reduce_grid(image: Image.Image, grid: Grid, extent: Extent) -> Picture:
     ----------
     image : Image
         Mode RGB, ``grid.columns * grid.cell`` x ``grid.rows * grid.cell`` pixels.
+    grid : Grid
+        Its layout.
+    extent : Extent
+        What to keep of it.
     """
     columns, rows = min(grid.columns, extent.columns), min(grid.rows, extent.rows)
     factor = -(-grid.cell // extent.cell)  # cells are powers of two, so this divides them
@@ -130,26 +138,25 @@ def reduce_grid(image: Image.Image, grid: Grid, extent: Extent) -> Picture:
         image.save(stream, "PNG", optimize=True)
         kind = "png"
     else:
-        image.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
+        image.save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)  # optimizing fails on noise
         kind = "jpeg"
     uri = f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
     return Picture(uri=uri, columns=columns, rows=rows, cell=grid.cell // factor, source_cell=grid.cell)
 
 
 def _read(path: Path, grid: Grid, extent: Extent, notes: list[str]) -> Picture | None:
-    expected = (grid.columns * grid.cell, grid.rows * grid.cell)
-    if expected[0] * expected[1] > _MAX_PIXELS:
-        notes.append(f"{path.name} is left out: a grid of {expected[0]}x{expected[1]} pixels is beyond what a report opens")
+    width, height = grid.columns * grid.cell, grid.rows * grid.cell
+    if width * height > _MAX_PIXELS:
+        notes.append(f"{path.name} is left out: a grid of {width}x{height} pixels is beyond what a report opens")
         return None
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            if image.size != expected:
-                notes.append(
-                    f"{path.name} is left out: {image.width}x{image.height} pixels where run.json's grid makes "
-                    f"{expected[0]}x{expected[1]}"
-                )
+            # A data set smaller than the grid fills only its first rows.
+            if image.width != width or image.height % grid.cell or not 0 < image.height <= height:
+                found = f"{image.width}x{image.height} pixels where the grid of run.json makes {width}x{height}"
+                notes.append(f"{path.name} is left out: {found}")
                 return None
-            return reduce_grid(image.convert("RGB"), grid, extent)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises at damaged files
+            return reduce_grid(image.convert("RGB"), replace(grid, rows=image.height // grid.cell), extent)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow at damaged files
         notes.append(f"{path.name} is left out: it cannot be read as PNG ({error})")
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,10 +63,7 @@ def linear_scale(values: Sequence[float]) -> Scale:
         width = inner_high - inner_low
         if width > 0 and high - low > 4 * width:
             low, high, clipped = max(low, inner_low - width / 2), min(high, inner_high + width / 2), True
-    if low == high:
-        air = abs(low) * 0.1 or 1.0
-    else:
-        air = 0.06 * (high - low)
+    air = 0.06 * (high - low) or 0.1 * abs(low) or 1.0
     return Scale(low - air, high + air, clipped=clipped)
 
 
@@ -87,7 +85,7 @@ def thin(points: Sequence[Point], limit: int = MAX_POINTS) -> list[Point]:
         return list(points)
     kept: list[Point] = []
     edges = np.linspace(0, len(points), limit // 2 + 1).astype(int)
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         known = [k for k in range(start, stop) if points[k][1] is not None]
         if not known:
             kept.append(points[start])
@@ -101,20 +99,18 @@ def count_text(value: float) -> str:
     """A count on an axis or in a caption: 950, 12k, 1.5M."""
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:.4g}{suffix}"
-    return f"{value:.4g}"
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.3g}"
 
 
 def number_text(value: float, digits: int = 3) -> str:
     """A value in `digits` significant digits, without an exponent where that stays short: 9.81, 0.0342, 12,400."""
     if value == 0:
         return "0"
+    value = float(f"{value:.{digits - 1}e}")  # first, since rounding may carry into another digit
     magnitude = math.floor(math.log10(abs(value)))
-    if -4 <= magnitude < 7:
-        text = f"{value:,.{max(0, digits - 1 - magnitude)}f}"
-    else:
-        text = f"{value:.{digits - 1}e}"
-    return text.replace("-", _MINUS)
+    style = f",.{max(0, digits - 1 - magnitude)}f" if -4 <= magnitude < 7 else f".{digits - 1}e"
+    return format(value, style).replace("-", _MINUS)
 
 
 def tick_text(value: float) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metrics.report.run_directory import Row
+from metrics.report.fields import Row
 
 _FEWEST = 4  # a straight line through fewer points says nothing about their scatter
 
@@ -84,5 +84,5 @@ def comparable(results: Sequence[Row]) -> list[Row]:
 
 
 def _terms(row: Row) -> tuple[object, ...]:
-    levels = row.get("levels")
-    return (set(levels) if levels else None, row.get("num_images"), row.get("protocol"), (row.get("real") or {}).get("digest"))
+    levels, real = row["levels"], row["real"] or {}
+    return (set(levels) if levels else None, row.get("num_images"), row.get("protocol"), real.get("digest"))

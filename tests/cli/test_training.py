@@ -83,6 +83,7 @@ def test_what_a_run_leaves(trained: Path, data: Path) -> None:
     assert not [name for name in names if "partial" in name]
     facts = json.loads((trained / "run.json").read_text())
     assert facts["total_images"] == 200
+    assert facts["preset"] == "tiny"
     assert facts["data"]["num_images"] == 40
     assert facts["command"].startswith("python training/run.py --preset tiny --data ")
     assert [level["level"] for level in facts["levels"]] == [2, 3, 4]
@@ -159,7 +160,11 @@ def test_bad_input_of_the_training_command(
         ([*base, "--device", "tpu9"], 1, "--device tpu9 cannot be used"),
         (["--preset", "tiny", "--data", data, "--out", tmp_path / "full"], 1, "holds files but no run"),
         (["--preset", "tiny", "--data", data, "--out", tmp_path / "notes.txt"], 1, "is a file"),
-        (["--preset", "tiny", "--data", data, "--out", tmp_path / "notes.txt" / "run"], 1, "cannot write the run directory"),
+        (
+            ["--preset", "tiny", "--data", data, "--out", tmp_path / "notes.txt" / "run"],
+            1,
+            "cannot write the run directory",
+        ),
         (["--preset", "tiny", "--data", data, "--out", trained], 1, "holds a run with other options"),
         (["--bogus"], 2, "No such option"),
     ]

@@ -1,7 +1,6 @@
 """What every pyramid format must do; a new file in datasets/formats is tested by being there."""
 
 import multiprocessing
-import os
 import pickle
 import signal
 import subprocess
@@ -31,7 +30,7 @@ def write(path, images, order=None, names=None, provenance=None):
 
 
 def names_in(folder):
-    return sorted(os.listdir(folder))
+    return sorted(path.name for path in folder.iterdir())
 
 
 def path_for(name, folder):
@@ -134,7 +133,7 @@ def test_nothing_under_the_name_before_the_end(name, tmp_path):
 @pytest.mark.parametrize("rows", [0, 3, 6])
 def test_an_exception_inside_the_writer_leaves_nothing(name, tmp_path, rows, error):
     path, images = path_for(name, tmp_path), some_images()
-    with pytest.raises(error), formats.writer_for(path)(path, 6, 16) as writer:
+    with pytest.raises(error), formats.writer_for(path)(path, 6, 16) as writer:  # noqa: PT012
         for row in range(rows):
             writer.write(row, pyramid(images[row]), str(row))
         raise error
@@ -160,7 +159,7 @@ def test_an_exception_keeps_the_data_set_that_was_there(name, tmp_path):
 
 def test_finish_refuses_missing_rows(name, tmp_path):
     path, images = path_for(name, tmp_path), some_images()
-    with (
+    with (  # noqa: PT012
         pytest.raises(ValueError, match="2 of 6 rows were not written, the first is 1"),
         formats.writer_for(path)(path, 6, 16) as writer,
     ):

@@ -102,6 +102,18 @@ def test_clear_makes_room_for_other_fakes(kind: type[Score]) -> None:
     assert feed(score, 5, sides=["fake"]).compute() == first
 
 
+def test_clear_forgets_what_was_derived(kind: type[Score]) -> None:
+    """Once the reals are cleared too, nothing of them may be left over for the next ones."""
+    score = kind(plan_of(kind), SIDE, seed=0, keep_real=True)
+    for side, seed in (("real", 5), ("fake", 6)):
+        if side in sides_of(kind):
+            score.update(side, images(seed, 2 * COUNT)[: score.plan_of_images.wanted[side]], 0)
+    score.compute()
+    for side in sides_of(kind):
+        score.clear(side)
+    assert feed(score, 5).compute() == feed(make(kind), 5).compute()
+
+
 def test_missing_images_are_an_error(kind: type[Score]) -> None:
     score = feed(make(kind), 5, parts=(0, 2))
     with pytest.raises(ValueError, match="never given"):

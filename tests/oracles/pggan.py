@@ -75,7 +75,9 @@ def rgb(weights: Weights, x: Array, level: int) -> Array:
 
 
 def from_rgb(weights: Weights, x: Array, level: int) -> Array:
-    return leaky(conv(x, weights[f"from_rgb.{res(level)}.weight"], weights[f"from_rgb.{res(level)}.bias"], np.sqrt(2.0)))
+    return leaky(
+        conv(x, weights[f"from_rgb.{res(level)}.weight"], weights[f"from_rgb.{res(level)}.bias"], np.sqrt(2.0))
+    )
 
 
 def discriminator(weights: Weights, images: Array, level: int, alpha: float) -> Array:

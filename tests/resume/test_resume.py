@@ -18,7 +18,8 @@ import torch
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
 from training import checkpoint, loop
-from training.config import Config, load_preset, with_settings
+from training.config import Config, load_preset
+from training.settings import with_settings
 from training.step import update
 
 CPU = torch.device("cpu")
@@ -86,7 +87,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, images: int, number: int | None)
 def reference(tmp_path_factory: pytest.TempPathFactory, config: Config, data: Path) -> Path:
     """A run that was not interrupted; not to be changed."""
     out = tmp_path_factory.mktemp("reference") / "run"
-    assert loop.train(config, open_pyramid(data), out, "command", CPU)
+    assert loop.train(config, open_pyramid(data), out, CPU)
     return out
 
 
@@ -98,7 +99,15 @@ def whole(tmp_path: Path, reference: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("images", "number"),
-    [(40, None), (72, signal.SIGTERM), (96, None), (130, signal.SIGINT), (168, None), (260, signal.SIGTERM), (399, None)],
+    [
+        (40, None),
+        (72, signal.SIGTERM),
+        (96, None),
+        (130, signal.SIGINT),
+        (168, None),
+        (260, signal.SIGTERM),
+        (399, None),
+    ],
 )
 def test_resumed_run_equals_an_uninterrupted_one(
     tmp_path: Path, config: Config, data: Path, reference: Path, images: int, number: int | None
@@ -109,10 +118,10 @@ def test_resumed_run_equals_an_uninterrupted_one(
         stop_after(patch, images, number)
         if number is None:
             with pytest.raises(RuntimeError, match="the machine fails"):
-                loop.train(config, open_pyramid(data), out, "command", CPU)
+                loop.train(config, open_pyramid(data), out, CPU)
         else:
-            assert not loop.train(config, open_pyramid(data), out, "command", CPU)
-    assert loop.train(config, open_pyramid(data), out, "command", CPU)
+            assert not loop.train(config, open_pyramid(data), out, CPU)
+    assert loop.train(config, open_pyramid(data), out, CPU)
     assert_same(reference, out)
     assert logged(out, "metrics.jsonl") == logged(reference, "metrics.jsonl")
     if number is None:  # a stop by a signal closes the log's window early, a failure does not
@@ -132,7 +141,7 @@ def test_a_torn_checkpoint_is_skipped(tmp_path: Path, config: Config, data: Path
     newest, previous = checkpoint.listed(whole / "checkpoints")[:2]
     expected = tensors_of(whole)
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
-    assert loop.train(config, open_pyramid(data), whole, "command", CPU)
+    assert loop.train(config, open_pyramid(data), whole, CPU)
     assert previous.exists()
     found = tensors_of(whole)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -142,29 +151,29 @@ def test_no_whole_checkpoint_is_an_error_and_removes_nothing(config: Config, dat
     for path in checkpoint.listed(whole / "checkpoints"):
         path.write_bytes(b"")
     log = (whole / "log.jsonl").read_text()
-    with pytest.raises(InputError, match="no checkpoint of .* is whole"):
-        loop.train(config, open_pyramid(data), whole, "command", CPU)
+    with pytest.raises(InputError, match=r"no checkpoint of .* is whole"):
+        loop.train(config, open_pyramid(data), whole, CPU)
     assert (whole / "log.jsonl").read_text() == log
 
 
 def test_other_options_are_refused_and_a_longer_run_goes_on(config: Config, data: Path, whole: Path) -> None:
     other = with_settings(config, ["growth.learning_rate=0.5"])
     with pytest.raises(InputError, match=r"other options: growth.learning_rate was 0.002 and is 0.5; give the same"):
-        loop.train(other, open_pyramid(data), whole, "command", CPU)
+        loop.train(other, open_pyramid(data), whole, CPU)
     longer = with_settings(config, ["growth.total_kimg=0.44"])
-    assert loop.train(longer, open_pyramid(data), whole, "command", CPU)
+    assert loop.train(longer, open_pyramid(data), whole, CPU)
     assert checkpoint.listed(whole / "checkpoints")[0].stem == "checkpoint-000000440"
 
 
 def test_other_data_are_refused(config: Config, make_pyramid: Callable[..., Path], whole: Path) -> None:
     other = open_pyramid(make_pyramid(count=30, resolution=16, seed=9))
     with pytest.raises(InputError, match=r"was trained on .*; give the same --data to go on, or another --out"):
-        loop.train(config, other, whole, "command", CPU)
+        loop.train(config, other, whole, CPU)
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path: Path, config: Config, data: Path) -> None:
     out = tmp_path / "run"
-    loop.train(with_settings(config, ["snapshots.keep=2"]), open_pyramid(data), out, "command", CPU)
+    loop.train(with_settings(config, ["snapshots.keep=2"]), open_pyramid(data), out, CPU)
     kept = [path.stem for path in checkpoint.listed(out / "checkpoints")]
     assert kept == ["checkpoint-000000400", "checkpoint-000000384"]
 
@@ -172,9 +181,9 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path: Path, config: Config, da
 def test_seeds_matter_and_nothing_else_does(tmp_path: Path, config: Config, data: Path, reference: Path) -> None:
     again, other = tmp_path / "again", tmp_path / "other"
     torch.manual_seed(123)  # the global generator must not matter
-    loop.train(config, open_pyramid(data), again, "command", CPU)
+    loop.train(config, open_pyramid(data), again, CPU)
     assert_same(reference, again)
-    loop.train(with_settings(config, ["seed=8"]), open_pyramid(data), other, "command", CPU)
+    loop.train(with_settings(config, ["seed=8"]), open_pyramid(data), other, CPU)
     assert not torch.equal(tensors_of(other)["average/dense.weight"], tensors_of(reference)["average/dense.weight"])
 
 
@@ -190,8 +199,9 @@ def test_training_that_diverges_stops_with_the_name_and_keeps_the_last_good_stat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "update", poisoned)
         with pytest.raises(InputError, match=r"training diverged: loss_g not finite between \d+ and \d+ images"):
-            loop.train(config, open_pyramid(data), out, "command", CPU)
+            loop.train(config, open_pyramid(data), out, CPU)
     assert checkpoint.load(checkpoint.listed(out / "checkpoints")[0]).images <= 200
+    assert logged(out, "log.jsonl")[-1]["loss_g"] is None  # the report tells of it
 
 
 @pytest.mark.slow
@@ -225,5 +235,7 @@ def test_sigkill_at_any_moment(tmp_path: Path, config: Config, data: Path, refer
     assert_same(reference, out)
     # each measured once; numbers of another process may differ in the last bits of its matrix products
     found, expected = logged(out, "metrics.jsonl"), logged(reference, "metrics.jsonl")
-    assert [(line["images"], line["metric"]) for line in found] == [(line["images"], line["metric"]) for line in expected]
+    assert [(line["images"], line["metric"]) for line in found] == [
+        (line["images"], line["metric"]) for line in expected
+    ]
     assert [line["value"] for line in found] == pytest.approx([line["value"] for line in expected], rel=1e-3)

@@ -8,17 +8,8 @@ from hypothesis import strategies as st
 
 from datasets.errors import InputError
 from training import presets
-from training.config import (
-    Config,
-    differences,
-    from_mapping,
-    from_yaml,
-    load_preset,
-    plugin_names,
-    to_mapping,
-    to_yaml,
-    with_settings,
-)
+from training.config import Config, load_preset, plugin_names
+from training.settings import differences, from_mapping, from_yaml, to_mapping, to_yaml, with_settings
 
 
 @pytest.mark.parametrize("name", plugin_names(presets))
@@ -34,7 +25,9 @@ def test_written_form_reads_back_equal(name: str) -> None:
     st.none() | st.integers(1, 600),
     st.booleans(),
 )
-def test_any_values_survive_the_written_form(batch: int, rates: dict[int, float], latent: int | None, mirror: bool) -> None:
+def test_any_values_survive_the_written_form(
+    batch: int, rates: dict[int, float], latent: int | None, mirror: bool
+) -> None:
     mapping = to_mapping(Config())
     mapping["growth"] |= {"batch": batch, "learning_rate_by_resolution": rates}
     mapping["network"]["latent_size"] = latent
@@ -48,7 +41,13 @@ def test_settings_change_just_what_they_name() -> None:
     base = load_preset("tiny")
     changed = with_settings(
         base,
-        ["growth.batch=8", "growth.learning_rate=1e-3", "growth.batch_by_resolution.64=2", "network.latent_size=9", "seed=3"],
+        [
+            "growth.batch=8",
+            "growth.learning_rate=1e-3",
+            "growth.batch_by_resolution.64=2",
+            "network.latent_size=9",
+            "seed=3",
+        ],
     )
     assert {key: new for key, (_, new) in differences(base, changed).items()} == {
         "growth.batch": 8,
@@ -99,7 +98,7 @@ def test_misspelt_keys_and_wrong_values_are_named(setting: str, message: str) ->
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest() -> None:
-    with pytest.raises(InputError, match="preset 'celeba_hq' does not exist; .*did you mean celebahq"):
+    with pytest.raises(InputError, match=r"preset 'celeba_hq' does not exist; .*did you mean celebahq"):
         load_preset("celeba_hq")
 
 

@@ -9,8 +9,9 @@ import torch
 
 from datasets.errors import InputError
 from training import ema
-from training.config import load_preset, with_settings
+from training.config import load_preset
 from training.growth import Schedule
+from training.settings import with_settings
 from training.state import TrainingState
 from training.step import update
 
@@ -28,7 +29,7 @@ def test_units() -> None:
 
 
 def test_decay_is_checked() -> None:
-    with pytest.raises(InputError, match="ema.decay must be at least 0 and below 1, got 1.0"):
+    with pytest.raises(InputError, match=r"ema.decay must be at least 0 and below 1, got 1.0"):
         ema.Config(decay=1.0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -48,7 +49,13 @@ def test_settings_of_a_resolution_apply_from_the_start_of_its_fade_in() -> None:
 
 @pytest.mark.parametrize(
     ("resolution", "fade", "stabilize", "first_kimg"),
-    [(1024, 800, 800, 12800), (256, 800, 800, 9600), (128, 800, 800, 8000), (128, 600, 600, 6000), (32, 400, 400, 2400)],
+    [
+        (1024, 800, 800, 12800),
+        (256, 800, 800, 9600),
+        (128, 800, 800, 8000),
+        (128, 600, 600, 6000),
+        (32, 400, 400, 2400),
+    ],
 )
 def test_first_moment_at_full_resolution(resolution: int, fade: float, stabilize: float, first_kimg: int) -> None:
     level = int(math.log2(resolution))
@@ -68,14 +75,24 @@ def test_number_of_optimizer_resets() -> None:
     """From 4x4 to 1024x1024: one at the start and two for each of eight growths."""
     schedule = Schedule(Config(), 10)
     phases = [schedule.stage(images).phase for images in range(0, 12_000_000, 100)]
-    assert 1 + sum(a != b for a, b in zip(phases, phases[1:], strict=False)) == 17
+    assert 1 + sum(a != b for a, b in pairwise(phases)) == 17
 
 
 def test_the_papers_minibatches() -> None:
     """Appendix A.1: 16 for 4x4 to 128x128, then 14, 6 and 3; 6.3: 800/800 thousand images, 19 million in all."""
     growth = load_preset("celebahq").growth
     segments = Schedule(growth, 10).segments()
-    assert {2**s.level: s.batch for s in segments} == {4: 16, 8: 16, 16: 16, 32: 16, 64: 16, 128: 16, 256: 14, 512: 6, 1024: 3}
+    assert {2**s.level: s.batch for s in segments} == {
+        4: 16,
+        8: 16,
+        16: 16,
+        32: 16,
+        64: 16,
+        128: 16,
+        256: 14,
+        512: 6,
+        1024: 3,
+    }
     assert {s.learning_rate for s in segments} == {0.001}
     assert segments[-1].fade_end == 12_800_000
     assert segments[-1].end == 19_000_000
@@ -111,7 +128,7 @@ def test_segments_agree_with_stages(config: Config, top: int) -> None:
     schedule = Schedule(config, top)
     segments = schedule.segments()
     assert segments[-1].end == schedule.total_images
-    assert all(a.end == b.start for a, b in zip(segments, segments[1:], strict=False))
+    assert all(a.end == b.start for a, b in pairwise(segments))
     for segment in segments:
         if segment.end - segment.start > 2:
             assert schedule.stage(segment.end - 1).level == segment.level

@@ -70,7 +70,9 @@ def test_equalized_weights_start_from_a_unit_normal() -> None:
 def test_resampling() -> None:
     x = torch.randn(2, 3, 4, 4)
     torch.testing.assert_close(double(x), x.repeat_interleave(2, 2).repeat_interleave(2, 3))
-    torch.testing.assert_close(halve(x), (x[..., ::2, ::2] + x[..., 1::2, ::2] + x[..., ::2, 1::2] + x[..., 1::2, 1::2]) / 4)
+    torch.testing.assert_close(
+        halve(x), (x[..., ::2, ::2] + x[..., 1::2, ::2] + x[..., ::2, 1::2] + x[..., 1::2, 1::2]) / 4
+    )
 
 
 def test_fused_kernels_of_the_tensorflow_release() -> None:

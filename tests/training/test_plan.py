@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from training.config import load_preset, with_settings
+from training.config import load_preset
 from training.growth import Schedule
 from training.plan import make_plan
+from training.settings import with_settings
 
 
 def test_cost_of_an_update_is_the_independently_counted_one() -> None:
-    """894.0 GFLOP for one D and one G step at 16x16, batch 16, full-size networks: an exact count of another program."""
+    """894.0 GFLOP for a D and a G step at 16x16, batch 16, full-size networks: an exact count of another program."""
     config = load_preset("celebahq")
     plans = {2**plan.segment.level: plan for plan in make_plan(config, Schedule(config.growth, 4))}
     assert plans[16].flop_per_image * 16 / 1e9 == pytest.approx(894.0, rel=1e-3)

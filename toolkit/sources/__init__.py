@@ -34,7 +34,7 @@ class Item:
     where : str
         Where it lies for a person who has to mend it; for error messages.
     size : callable
-        ``size(max_pixels=n)`` gives width and height as stored, from the header alone; see `datasets.decode.stored_size`.
+        ``size(max_pixels=n)`` gives width and height as stored, by the header: see `datasets.decode.stored_size`.
     read : callable
         ``read()`` gives the bytes of the image file.
     label : int or None

@@ -18,16 +18,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from torch import Tensor
-
-
-class GeneratorLike(Protocol):
-    """What the trainer asks of a generator."""
-
-    latent_size: int
-
-    def __call__(self, latents: Tensor, level: int, alpha: float) -> Tensor: ...
-
 
 class ArchitectureModule(Protocol):
     """What the trainer asks of a module in this folder."""

@@ -9,6 +9,7 @@ without normalization, with 2x2 means for halving and the minibatch standard dev
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -131,7 +132,7 @@ class Generator(nn.Module):
         coarse = x
         for k in range(MIN_LEVEL + 1, level + 1):
             coarse = x
-            first, second = self.blocks[_name(k)]
+            first, second = cast("nn.ModuleList", self.blocks[_name(k)])
             x = self._activate(first(double(x)))
             x = self._activate(second(x))
         images: Tensor = self.to_rgb[_name(level)](x)
@@ -190,7 +191,7 @@ class Discriminator(nn.Module):
         """
         x = self._activate(self.from_rgb[_name(level)](images))
         for k in range(level, MIN_LEVEL, -1):
-            first, second = self.blocks[_name(k)]
+            first, second = cast("nn.ModuleList", self.blocks[_name(k)])
             x = self._activate(first(x))
             x = halve(self._activate(second(x)))  # activation before the mean: the paper's order
             if k == level and alpha < 1.0:
@@ -200,7 +201,8 @@ class Discriminator(nn.Module):
             x = minibatch_stddev(x, self.config.stddev_group)
         x = self._activate(self.conv(x))
         x = self._activate(self.dense(x.flatten(1)))
-        return self.score(x).squeeze(1)
+        scores: Tensor = self.score(x)
+        return scores.squeeze(1)
 
     def _activate(self, x: Tensor) -> Tensor:
         return functional.leaky_relu(x, self.config.leak)

@@ -1,7 +1,7 @@
 """A run directory as training writes it, made without training: plausible curves, and crops of a photograph as samples.
 
 The numbers are drawn, not measured; they serve to look at the report and to test it.
-Run as a script, it makes one to look at: ``python tests/metrics/synthetic_run.py OUT [--ticks N] [--stop-at SHARE]``.
+Run as a script, it makes one to look at: ``python tests/synthetic_run.py OUT [--ticks N] [--stop-at SHARE]``.
 """
 
 from __future__ import annotations
@@ -62,7 +62,13 @@ def run_info(name: str, columns: int, rows: int, cell: int) -> dict[str, Any]:
         "started": "2026-03-14T09:26:53+00:00",
         "versions": {"growgan": "0.1.0", "python": "3.11.9", "torch": "2.13.0", "numpy": "2.4.6", "pillow": "13.0.0"},
         "hardware": {"cpu": "an x86-64 processor", "cores": 2, "device": "cpu"},
-        "data": {"path": f"runs/{name}.h5", "name": name, "num_images": 6_300, "resolution": 32, "content_digest": "3fa9c1" + "0" * 58},
+        "data": {
+            "path": f"runs/{name}.h5",
+            "name": name,
+            "num_images": 6_300,
+            "resolution": 32,
+            "content_digest": "3fa9c1" + "0" * 58,
+        },
         "networks": {"architecture": "pggan", "generator_parameters": 1_296_908, "discriminator_parameters": 1_298_689},
         "grid": {"columns": columns, "rows": rows, "cell": cell},
         "total_images": TOTAL,
@@ -93,12 +99,24 @@ def tick_rows(ticks: int, shown: int, random: np.random.Generator) -> list[dict[
         penalty = 0.9 * math.exp(-images / 90_000) * random.lognormal(0, 0.25) + 0.02
         rows.append(
             {
-                "images": images, "level": level, "resolution": 1 << level, "alpha": alpha, "batch": batch, "lr_g": 1e-3, "lr_d": 1e-3,
-                "loss_d": -gap + penalty, "loss_g": -middle + gap / 2, "penalty": penalty, "drift": 1e-3 * (middle + gap / 2) ** 2,
-                "score_real": middle + gap / 2, "score_fake": middle - gap / 2, "images_per_sec": speed, "seconds": seconds,
+                "images": images,
+                "level": level,
+                "resolution": 1 << level,
+                "alpha": alpha,
+                "batch": batch,
+                "lr_g": 1e-3,
+                "lr_d": 1e-3,
+                "loss_d": -gap + penalty,
+                "loss_g": -middle + gap / 2,
+                "penalty": penalty,
+                "drift": 1e-3 * (middle + gap / 2) ** 2,
+                "score_real": middle + gap / 2,
+                "score_fake": middle - gap / 2,
+                "images_per_sec": speed,
+                "seconds": seconds,
                 "peak_memory_mib": 400 + 90 * level,
             }
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -113,19 +131,43 @@ def evaluation_rows(count: int, shown: int, random: np.random.Generator) -> list
 
 
 def swd_result(images: int, levels: dict[str, float], floors: dict[str, float] | None = FLOORS) -> dict[str, Any]:
-    floor = floors and {"value": sum(floors.values()) / len(floors), "levels": floors, "num_images": 1024, "method": "halves"}
+    floor = floors and {
+        "value": sum(floors.values()) / len(floors),
+        "levels": floors,
+        "num_images": 1024,
+        "method": "halves",
+    }
     return {
-        "images": images, "seconds": images / 900, "metric": "swd", "value": sum(levels.values()) / len(levels), "levels": levels,
-        "floor": floor, "num_images": 1024, "seed": 0, "protocol": {"patches": 128, "directions": 128, "repeats": 4},
-        "real": {"name": "hubble", "digest": "3fa9c1", "num_images": 6300, "kind": "pyramid"}, "fake": {}, "versions": {}, "warnings": [],
-    }  # fmt: skip
+        "images": images,
+        "seconds": images / 900,
+        "metric": "swd",
+        "value": sum(levels.values()) / len(levels),
+        "levels": levels,
+        "floor": floor,
+        "num_images": 1024,
+        "seed": 0,
+        "protocol": {"patches": 128, "directions": 128, "repeats": 4},
+        "real": {"name": "hubble", "digest": "3fa9c1", "num_images": 6300, "kind": "pyramid"},
+        "fake": {},
+        "versions": {},
+        "warnings": [],
+    }
 
 
 def ms_ssim_result(images: int, value: float, real_value: float | None) -> dict[str, Any]:
     return {
-        "images": images, "seconds": images / 900, "metric": "ms-ssim", "value": value, "real_value": real_value,
-        "num_images": 1024, "num_pairs": 512, "seed": 0, "protocol": {"scales": 5}, "warnings": [],
-    }  # fmt: skip
+        "images": images,
+        "seconds": images / 900,
+        "metric": "ms-ssim",
+        "value": value,
+        "standard_error": 0.004,
+        "reference": None if real_value is None else {"value": real_value, "num_pairs": 512, "standard_error": 0.003},
+        "num_images": 1024,
+        "num_pairs": 512,
+        "seed": 0,
+        "protocol": {"scales": 5},
+        "warnings": [],
+    }
 
 
 def _write_samples(folder: Path, moments: Any, columns: int, rows: int, cell: int, random: np.random.Generator) -> None:
@@ -134,19 +176,21 @@ def _write_samples(folder: Path, moments: Any, columns: int, rows: int, cell: in
 
     def crops() -> list[Image.Image]:
         corners = random.integers(0, (photograph.width - side, photograph.height - side), (columns * rows, 2)).tolist()
-        return [photograph.crop((x, y, x + side, y + side)).resize((cell, cell), Image.Resampling.BOX) for x, y in corners]
+        return [
+            photograph.crop((x, y, x + side, y + side)).resize((cell, cell), Image.Resampling.BOX) for x, y in corners
+        ]
 
     _paste(crops(), columns, rows, cell).save(folder / "reals.png")
     fakes = crops()
     for images in moments:
         level, _, _ = stage(int(images))
-        shares = max(1, cell >> (5 - level) << 0), math.exp(-images / 60_000)
+        side, blur = max(1, cell >> (5 - level)), math.exp(-images / 60_000)
         cells = []
         for k, crop in enumerate(fakes):
-            blurred = crop.filter(ImageFilter.GaussianBlur(cell / 5 * shares[1]))
+            blurred = crop.filter(ImageFilter.GaussianBlur(cell / 5 * blur))
             flat = Image.new("RGB", crop.size, (90 + 7 * k % 60, 70 + 11 * k % 50, 80 + 5 * k % 70))
             mixed = Image.blend(blurred, flat, 0.9 * math.exp(-images / 25_000))
-            cells.append(mixed.resize((shares[0],) * 2, Image.Resampling.BOX).resize(crop.size, Image.Resampling.NEAREST))
+            cells.append(mixed.resize((side, side), Image.Resampling.BOX).resize(crop.size, Image.Resampling.NEAREST))
         _paste(cells, columns, rows, cell).save(folder / f"fakes-{images:09d}.png")
 
 

@@ -1,0 +1,222 @@
+"""Patch descriptors of the sliced Wasserstein distance: where they are cut out, how they are kept, their statistics.
+
+At the paper's scale one band of one set is 16384 images x 128 patches x 147 floats = 1.23 GB, so patches beyond a
+budget live in a temporary file. They are kept as they were cut; the normalisation, which needs the statistics of the
+whole set, is folded into the projections (see scores/swd.py), so that subsets can have statistics of their own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from typing import Literal, Self
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from datasets.errors import InputError
+from metrics.laplacian import band_resolutions, laplacian_pyramid
+from metrics.workers import parallel_map
+
+Side = Literal["real", "fake"]
+GIB = 1 << 30
+
+
+class Draws:
+    """All random numbers of an SWD: where patches lie and along which directions they are projected.
+
+    Every number is a function of (seed, what it is for), never of a batch or of the number of images: counter-based
+    streams (Philox) give image k its own stretch. Real and fake images get different places, directions are shared.
+
+    Parameters
+    ----------
+    seed : int
+        Non-negative.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def positions(
+        self, side: Side, resolution: int, first: int, count: int, patches: int, patch_size: int
+    ) -> NDArray[np.int64]:
+        """Upper left corners (row, column) of the patches of images `first` to `first + count - 1`.
+
+        Returns
+        -------
+        ndarray of int64, shape (count, patches, 2)
+            Uniform over all places where the whole patch lies inside, with replacement.
+        """
+        numbers = self._stream((1, ("real", "fake").index(side), resolution), skip=first * 2 * patches)
+        # One double a coordinate, so that every image takes equally many; the bias of rounding down is below 2^-42.
+        return (numbers.random((count, patches, 2)) * (resolution - patch_size + 1)).astype(np.int64)
+
+    def directions(self, resolution: int, repeat: int, count: int, dimensions: int) -> NDArray[np.float32]:
+        """Unit vectors, uniform over all directions: shape (count, dimensions)."""
+        vectors = self._stream((2, repeat, resolution)).standard_normal((count, dimensions))
+        return unit_length(vectors)
+
+    def _stream(self, purpose: tuple[int, ...], skip: int = 0) -> np.random.Generator:
+        key = np.random.SeedSequence((self.seed, *purpose)).generate_state(2, np.uint64)
+        bits = np.random.Philox(key=key, counter=skip // 4)  # one step of the counter gives four numbers
+        if skip % 4:
+            bits.random_raw(skip % 4)
+        return np.random.Generator(bits)
+
+
+def unit_length(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Rows scaled to length 1."""
+    unit: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit.astype(np.float32)
+
+
+def cut_patches(band: NDArray[np.float32], positions: NDArray[np.int64], patch_size: int) -> NDArray[np.float32]:
+    """Patches of one band of one image.
+
+    Parameters
+    ----------
+    band : ndarray of float32, shape (c, r, r)
+    positions : ndarray of int64, shape (p, 2)
+        Row and column of the upper left corners.
+    patch_size : int
+
+    Returns
+    -------
+    ndarray of float32, shape (p, c, patch_size, patch_size)
+    """
+    windows = sliding_window_view(band, (patch_size, patch_size), axis=(1, 2)).transpose(1, 2, 0, 3, 4)
+    cut: NDArray[np.float32] = windows[positions[:, 0], positions[:, 1]]
+    return cut
+
+
+@dataclasses.dataclass(frozen=True)
+class Descriptors:
+    """The patches of a set (or of a part of it) in one band, with the statistics that normalise them.
+
+    Attributes
+    ----------
+    patches : ndarray of float32, shape (n, 3 * patch_size^2)
+        As they were cut, channel by channel.
+    mean, deviation : ndarray of float64, shape (3,)
+        Per channel over all patches and their pixels; population standard deviation.
+    """
+
+    patches: NDArray[np.float32]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
+class PatchSet:
+    """Patches of all bands of one set of images, filled in any order and batch size.
+
+    Parameters
+    ----------
+    side : "real" or "fake"
+        Which stream of positions to use.
+    num_images, resolution : int
+    draws : Draws
+    patches, patch_size : int
+        Patches per image and band, and their side.
+    coarsest : int
+        Side of the coarsest band.
+    in_memory : bool
+        False keeps the patches in a temporary file (in ``TMPDIR``), which goes with this object.
+
+    Raises
+    ------
+    InputError
+        If there is no room for the temporary file.
+    """
+
+    def __init__(
+        self,
+        side: Side,
+        num_images: int,
+        resolution: int,
+        draws: Draws,
+        *,
+        patches: int = 128,
+        patch_size: int = 7,
+        coarsest: int = 16,
+        in_memory: bool = True,
+    ) -> None:
+        self.side: Side = side
+        self.num_images, self.draws, self.coarsest = num_images, draws, coarsest
+        self.num_patches, self.patch_size = patches, patch_size
+        self.bands = band_resolutions(resolution, coarsest)
+        shape = (len(self.bands), num_images * patches, 3 * patch_size**2)
+        self._patches = np.empty(shape, np.float32) if in_memory else _temporary_array(shape)
+        self._sums = np.zeros((len(self.bands), num_images, 2, 3))  # per image: sum and sum of squares of each channel
+        self._filled = np.zeros(num_images, bool)
+
+    def update(self, images: NDArray[np.uint8], first: int) -> None:
+        """Take the patches of images number `first` and following, uint8 of shape (n, 3, r, r)."""
+        places = [
+            self.draws.positions(self.side, side, first, len(images), self.num_patches, self.patch_size)
+            for side in self.bands
+        ]
+
+        ones = np.ones(self.num_patches)
+
+        def take(k: int) -> None:
+            image = first + k
+            rows = slice(image * self.num_patches, (image + 1) * self.num_patches)
+            for band, pixels in enumerate(laplacian_pyramid(images[k], self.coarsest)):
+                cut = cut_patches(pixels, places[band][k], self.patch_size)
+                self._patches[band, rows] = cut.reshape(self.num_patches, -1)
+                values = self._patches[band, rows].astype(np.float64)
+                for moment in range(2):
+                    self._sums[band, image, moment] = (ones @ values).reshape(3, -1).sum(axis=1)
+                    np.square(values, out=values)
+
+        parallel_map(take, range(len(images)))
+        self._filled[first : first + len(images)] = True
+
+    def merge(self, other: Self) -> None:
+        """Take over the images that only `other` has."""
+        new = other._filled & ~self._filled
+        rows = np.repeat(new, self.num_patches)
+        self._patches[:, rows] = other._patches[:, rows]
+        self._sums[:, new] = other._sums[:, new]
+        self._filled |= new
+
+    def clear(self) -> None:
+        """Forget all images, keep the room."""
+        self._filled[:] = False
+
+    def descriptors(self, band: int, start: int, stop: int) -> Descriptors:
+        """Descriptors of images `start` to `stop - 1` in a band (0 is the finest), normalised among themselves."""
+        missing = np.flatnonzero(~self._filled[start:stop])
+        if len(missing):
+            raise ValueError(
+                f"{len(missing)} of the {self.side} images were never given, the first is {start + missing[0]}"
+            )
+        # float64: sums over 10^8 float32 values lose 2e-4 of the deviation at 262144 patches if kept in float32.
+        sums = self._sums[band, start:stop].sum(axis=0) / ((stop - start) * self.num_patches * self.patch_size**2)
+        mean, square = sums
+        deviation = np.sqrt(np.maximum(square - mean**2, 0))
+        return Descriptors(self._patches[band, start * self.num_patches : stop * self.num_patches], mean, deviation)
+
+
+def bytes_per_image(resolution: int, patches: int = 128, patch_size: int = 7, coarsest: int = 16) -> int:
+    """Room that the patches of one image take: 75264 bytes a band with the paper's numbers."""
+    return len(band_resolutions(resolution, coarsest)) * patches * 3 * patch_size**2 * 4
+
+
+def _temporary_array(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Array in an unnamed temporary file, whose room on the disk is reserved: a full disk must not kill us later."""
+    size = int(np.prod(shape, dtype=np.int64)) * 4
+    try:
+        with tempfile.TemporaryFile() as file:  # the map keeps the file alive
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+            return np.memmap(file, np.float32, "r+", shape=shape)
+    except OSError as error:
+        raise InputError(
+            f"no room for {size / GIB:.1f} GiB of patches in {tempfile.gettempdir()} ({error.strerror}); "
+            "set TMPDIR to a larger disk, raise --memory, or lower --num-images"
+        ) from None

@@ -1,0 +1,217 @@
+"""The metrics command as a user meets it: output, exit codes, one-line errors, nothing half-made."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metrics import cli
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """`console.run` takes over SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Function that runs the command in this process: exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["metrics", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        if isinstance(stop.value.code, str):  # what sys.exit prints
+            return 1, out, err + stop.value.code
+        return int(stop.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve images of 32x32."""
+    path = tmp_path_factory.mktemp("images")
+    for k in range(12):
+        write(path / f"{k:02d}.png", k)
+    return path
+
+
+def write(path: Path, seed: int, size: tuple[int, int] = (32, 32)) -> None:
+    path.parent.mkdir(exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(path)
+
+
+def test_swd_table_and_json(
+    run: Callable[..., tuple[int, str, str]], make_pyramid: Callable[..., Path], folder: Path, tmp_path: Path
+) -> None:
+    pyramid = make_pyramid(24, 64)
+    code, out, err = run("swd", pyramid, folder, "--resolution", "32", "--json", tmp_path / "swd.json", "--seed", "3")
+    assert (code, out) == (0, "")
+    result = json.loads((tmp_path / "swd.json").read_text())
+    assert (result["metric"], result["num_images"], result["seed"]) == ("swd", 12, 3)
+    assert result["real"]["kind"] == "pyramid"
+    table = err[err.index("SWD x1000") :]
+    for level, value in (*result["levels"].items(), ("average", result["value"])):
+        floor = result["floor"]["value"] if level == "average" else result["floor"]["levels"][level]
+        row = next(line.split() for line in table.splitlines() if line.split()[:1] == [level])
+        assert row == [level, f"{value:.2f}", f"{floor:.2f}", f"{value / floor:.1f}"]
+    assert "floor (12 images)" in table
+    assert "note: measured on 12 images" in table
+    assert list(tmp_path.iterdir()) == [tmp_path / "swd.json"]
+
+
+def test_ms_ssim_beside_a_reference(run: Callable[..., tuple[int, str, str]], folder: Path) -> None:
+    code, out, err = run("ms-ssim", folder, "--reference", folder, "--num-images", "8", "--json", "-")
+    result = json.loads(out)
+    assert code == 0
+    assert result["num_pairs"] == 4
+    assert result["reference"]["value"] == result["value"]
+    assert f"reference  {result['value']:.4f}" in err
+
+
+def test_stdout_of_a_real_process_holds_json_alone(folder: Path) -> None:
+    command = [sys.executable, "-m", "metrics.cli", "ms-ssim", str(folder), "--json", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert json.loads(done.stdout)["metric"] == "ms-ssim"
+    assert "MS-SSIM" in done.stderr
+
+
+def test_help(run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(f"\n  {command} " in out for command in ("ms-ssim", "report", "swd"))
+    for command in ("ms-ssim", "report", "swd"):
+        code, out, _ = run(command, "--help")
+        assert code == 0
+        assert f"Examples:\n    metrics {command}" in out
+        assert "\\b" not in out
+
+
+def test_report(run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metrics.report.write_report", lambda run, out: out or run / "report.html")
+    assert run("report", "runs/demo") == (0, "", "the report is runs/demo/report.html\n")
+    assert run("report", "runs/demo", "--out", "x.html")[2] == "the report is x.html\n"
+
+
+def _nothing(path: Path) -> list[object]:
+    return [path / "nope"]
+
+
+def _empty(path: Path) -> list[object]:
+    (path / "empty").mkdir()
+    return [path / "empty"]
+
+
+def _text(path: Path) -> list[object]:
+    (path / "notes.txt").write_text("hello")
+    return [path / "notes.txt"]
+
+
+def _not_an_image(path: Path) -> list[object]:
+    write(path / "set" / "a.png", 0)
+    (path / "set" / "b.png").write_text("hello")
+    return [path / "set"]
+
+
+def _truncated(path: Path) -> list[object]:
+    for name in "abc":
+        write(path / "set" / f"{name}.png", 0)
+    whole = (path / "set" / "b.png").read_bytes()
+    (path / "set" / "b.png").write_bytes(whole[: len(whole) // 2])
+    return [path / "set"]
+
+
+def _mixed(path: Path) -> list[object]:
+    write(path / "set" / "a.png", 0)
+    write(path / "set" / "b.png", 0, (16, 16))
+    return [path / "set"]
+
+
+def _small(path: Path) -> list[object]:
+    for name in "ab":
+        write(path / "set" / f"{name}.png", 0, (8, 8))
+    return [path / "set"]
+
+
+def _foreign(path: Path) -> list[object]:
+    (path / "foreign.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(2000))
+    return [path / "foreign.h5"]
+
+
+def _checkpoint(path: Path) -> list[object]:
+    (path / "cut.safetensors").write_bytes(bytes(100))
+    return [path / "cut.safetensors"]
+
+
+BAD_SETS = [_nothing, _empty, _text, _not_an_image, _truncated, _mixed, _small, _foreign, _checkpoint]
+
+
+@pytest.mark.parametrize("command", ["swd", "ms-ssim"])
+@pytest.mark.parametrize("bad", BAD_SETS, ids=lambda bad: bad.__name__.strip("_"))
+def test_bad_sets(
+    run: Callable[..., tuple[int, str, str]],
+    command: str,
+    bad: Callable[[Path], list[object]],
+    tmp_path: Path,
+    folder: Path,
+) -> None:
+    arguments = bad(tmp_path)
+    if command == "swd":
+        arguments = [*arguments, *(arguments if bad is _small else [folder])]
+    code, out, err = run(command, *arguments, "--json", tmp_path / "out.json")
+    assert code == 1
+    assert out == ""
+    message = err[err.index("error: ") :]
+    assert "\n" not in message
+    assert "Traceback" not in err
+    if bad is not _small:
+        assert str(arguments[0]) in message
+    assert not list(tmp_path.glob("*.json*"))
+
+
+def test_bad_values(
+    run: Callable[..., tuple[int, str, str]], folder: Path, make_pyramid: Callable[..., Path], tmp_path: Path
+) -> None:
+    pyramid = make_pyramid(24, 64)
+    cases: list[tuple[int, str, list[object]]] = [
+        (1, "has images of 64x64, .* of 32x32; .*--resolution 32", ["swd", pyramid, folder]),
+        (1, "has no level of 256 pixels; it has 4, 8, 16, 32, 64", ["swd", pyramid, folder, "--resolution", 256]),
+        (1, "resolution 33 is not a side", ["swd", folder, folder, "--resolution", 33]),
+        (1, "more than the 12 fake images", ["swd", pyramid, folder, "--resolution", 32, "--num-images", 20]),
+        (1, "two images or more, got 1", ["ms-ssim", folder, "--num-images", 1]),
+        (1, "folder .*gone does not exist", ["swd", pyramid, folder, "--json", tmp_path / "gone" / "x.json"]),
+        (1, "is a folder; name a file", ["ms-ssim", folder, "--json", tmp_path]),
+        (1, "--memory must be", ["swd", folder, folder, "--memory", 0]),
+        (2, "--seed", ["ms-ssim", folder, "--seed", -1]),
+        (2, "--batch-size", ["ms-ssim", folder, "--batch-size", 0]),
+        (2, "No such option", ["ms-ssim", folder, "--images", 4]),
+        (2, "Missing argument 'FAKE'", ["swd", folder]),
+        (2, "No such command", ["swe", folder, folder]),
+    ]
+    for expected, pattern, arguments in cases:
+        code, out, err = run(*arguments)
+        assert (code, out) == (expected, ""), arguments
+        assert "Traceback" not in err
+        assert re.search(pattern, err), (pattern, err)
+
+
+def test_unwritable_target_is_found_before_any_work(
+    run: Callable[..., tuple[int, str, str]], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "open_image_set", lambda *a, **k: pytest.fail("opened an image set"))
+    assert run("ms-ssim", folder, "--json", "/no/such/folder/x.json")[0] == 1

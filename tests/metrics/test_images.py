@@ -1,0 +1,196 @@
+"""Image sets: what they give, what they refuse, and how plug-ins take part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasets.errors import InputError
+from datasets.formats import open_pyramid
+from datasets.levels import pyramid
+from metrics import images as module
+from metrics.images import ArrayImageSet, BoxFiltered, ImageSet, open_image_set
+
+Images = NDArray[np.uint8]
+
+
+def save(images: Images, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, image in enumerate(images):
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{k:03d}.png")
+    return folder
+
+
+class _EntryPoint:
+    """Stands for an installed plug-in."""
+
+    def __init__(self, name: str, load: Callable[[], Callable[..., ImageSet | None]]) -> None:
+        self.name, self.load = name, load
+
+
+@pytest.fixture
+def plug_ins(monkeypatch: pytest.MonkeyPatch) -> list[_EntryPoint]:
+    """The installed plug-ins; none but those that a test adds."""
+    installed: list[_EntryPoint] = []
+    monkeypatch.setattr(module, "entry_points", lambda group: installed if group == "metrics.image_sets" else [])
+    return installed
+
+
+def test_array(scenes: Callable[..., Images]) -> None:
+    images = scenes(5, 16)
+    array = ArrayImageSet(images, "samples", "run")
+    assert (array.name, array.kind, array.num_images, array.resolution) == ("samples", "run", 5, 16)
+    np.testing.assert_array_equal(array.read(np.array([3, 0])), images[[3, 0]])
+    assert array.digest == ArrayImageSet(images.copy()).digest != ArrayImageSet(images[::-1]).digest
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((2, 3, 16, 16), np.float32),
+        np.zeros((2, 16, 16, 3), np.uint8),
+        np.zeros((2, 3, 16, 8), np.uint8),
+        np.zeros((3, 16, 16), np.uint8),
+        np.zeros((0, 3, 16, 16), np.uint8),
+    ],
+)
+def test_array_of_the_wrong_kind(images: NDArray[np.generic]) -> None:
+    with pytest.raises(InputError, match=r"samples: images must be uint8 in 0..255 of shape \(n, 3, r, r\), got "):
+        ArrayImageSet(images, "samples")  # type: ignore[arg-type]
+
+
+def test_folder(scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
+    images = scenes(12, 16)
+    save(images[:11], tmp_path / "set" / "a")
+    save(images[11:], tmp_path / "set" / "b")
+    folder = open_image_set(tmp_path / "set")
+    assert (folder.kind, folder.num_images, folder.resolution) == ("folder", 12, 16)
+    np.testing.assert_array_equal(folder.read(np.array([11, 2, 2])), images[[11, 2, 2]])
+    save(images[11:], tmp_path / "elsewhere" / "z")
+    save(images[:11], tmp_path / "elsewhere" / "deep" / "er")
+    assert open_image_set(tmp_path / "elsewhere").digest == folder.digest  # content in order, not names
+    save(images[:1], tmp_path / "elsewhere" / "z")
+    assert open_image_set(tmp_path / "elsewhere").digest != folder.digest
+
+
+def test_folder_of_mixed_sizes(scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
+    save(scenes(3, 16), tmp_path)
+    Image.new("RGB", (24, 24)).save(tmp_path / "002.png")
+    with pytest.raises(InputError, match=r"000.png is 16x16 pixels but .*002.png is 24x24; .*toolkit make-pyramid"):
+        open_image_set(tmp_path)
+
+
+def test_folder_of_images_that_are_not_square(tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
+    Image.new("RGB", (24, 16)).save(tmp_path / "wide.png")
+    with pytest.raises(InputError, match=r"wide.png is 24x16 pixels; a metric needs square images.*make-pyramid"):
+        open_image_set(tmp_path)
+
+
+def test_folder_with_a_truncated_image(
+    scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_EntryPoint]
+) -> None:
+    save(scenes(3, 32), tmp_path)
+    whole = (tmp_path / "001.png").read_bytes()
+    (tmp_path / "001.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"001.png"):
+        open_image_set(tmp_path).read(np.arange(3))
+    (tmp_path / "001.png").write_bytes(b"not an image")
+    with pytest.raises(InputError, match=r"001.png is not an image"):
+        open_image_set(tmp_path)
+
+
+def test_pyramid(make_pyramid: Callable[..., Path], plug_ins: list[_EntryPoint]) -> None:
+    path = make_pyramid(6, 32, 1)
+    finest = open_image_set(path)
+    assert (finest.kind, finest.num_images, finest.resolution) == ("pyramid", 6, 32)
+    coarse = open_image_set(path, resolution=8)
+    rows = np.array([4, 1])
+    np.testing.assert_array_equal(coarse.read(rows), open_pyramid(path).level(3)[rows])
+    np.testing.assert_array_equal(coarse.read(rows), pyramid(finest.read(rows))[3])
+    assert finest.digest != coarse.digest
+    with pytest.raises(InputError, match="has no level of 64 pixels; it has 4, 8, 16, 32"):
+        open_image_set(path, resolution=64)
+    with pytest.raises(InputError, match="resolution 20 is not a side"):
+        open_image_set(path, resolution=20)
+
+
+def test_pyramid_with_a_flipped_bit(
+    make_pyramid: Callable[..., Path], tmp_path: Path, plug_ins: list[_EntryPoint]
+) -> None:
+    content = bytearray(make_pyramid(6, 32, 1).read_bytes())
+    image = open_pyramid(make_pyramid(6, 32, 1)).level(5)[2].tobytes()
+    content[bytes(content).index(image) + 1000] ^= 1
+    (tmp_path / "damaged.h5").write_bytes(content)
+    damaged = open_image_set(tmp_path / "damaged.h5")
+    damaged.read(np.array([0, 1, 3]))
+    with pytest.raises(InputError, match=r"damaged.h5: image 2 of data32x32 is damaged; build the file again"):
+        damaged.read(np.array([0, 1, 2, 3]))
+
+
+def test_pyramid_cut_short(make_pyramid: Callable[..., Path], tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
+    content = make_pyramid(6, 32, 1).read_bytes()
+    (tmp_path / "short.h5").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"short.h5"):
+        open_image_set(tmp_path / "short.h5")
+
+
+def test_coarser_resolution_of_any_set(
+    scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_EntryPoint]
+) -> None:
+    images = scenes(3, 32)
+    folder = open_image_set(save(images, tmp_path), resolution=16)
+    np.testing.assert_array_equal(folder.read(np.arange(3)), pyramid(images)[4])
+    assert folder.resolution == 16
+    with pytest.raises(InputError, match="has 32 pixels a side; resolution 64 would enlarge it"):
+        open_image_set(tmp_path, resolution=64)
+    with pytest.raises(InputError, match="side 48 is not a side a pyramid can have"):
+        BoxFiltered(ArrayImageSet(np.zeros((1, 3, 48, 48), np.uint8)), 16)
+
+
+def test_nothing_there(tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
+    with pytest.raises(InputError, match="nope does not exist; name a folder of images, a pyramid"):
+        open_image_set(tmp_path / "nope")
+    with pytest.raises(InputError, match=r"holds no images .* but nothing"):
+        open_image_set(tmp_path)
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match=r"notes.txt is not a folder of images, a pyramid, a run directory"):
+        open_image_set(tmp_path / "notes.txt")
+
+
+def test_plug_in(scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
+    asked = []
+
+    def opener(path: Path, *, num_images: int | None, seed: int) -> ImageSet | None:
+        asked.append((path, num_images, seed))
+        return ArrayImageSet(scenes(2, 32, seed), str(path), "run") if path.suffix == ".run" else None
+
+    plug_ins.append(_EntryPoint("test", lambda: opener))
+    (tmp_path / "x.run").touch()
+    found = open_image_set(tmp_path / "x.run", num_images=7, seed=3, resolution=16)
+    assert asked == [(tmp_path / "x.run", 7, 3)]
+    assert (found.kind, found.resolution) == ("run", 16)
+    assert open_image_set(save(scenes(1, 16), tmp_path / "folder")).kind == "folder"
+
+
+def test_plug_in_that_cannot_be_imported(
+    scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_EntryPoint]
+) -> None:
+    def broken() -> Callable[..., ImageSet | None]:
+        raise ImportError("no module named torch")
+
+    plug_ins.append(_EntryPoint("training", broken))
+    assert open_image_set(save(scenes(2, 16), tmp_path / "folder")).num_images == 2  # not needed for this
+    (tmp_path / "a.safetensors").touch()
+    reason = "the plug-in training cannot be loaded: ImportError: no module named torch"
+    with pytest.raises(InputError, match=reason):
+        open_image_set(tmp_path / "a.safetensors")
+    # A run's sample grids are images too: they must not be taken for the images of the run.
+    save(scenes(2, 16), tmp_path / "run" / "samples")
+    (tmp_path / "run" / "run.json").touch()
+    with pytest.raises(InputError, match=reason):
+        open_image_set(tmp_path / "run")
