@@ -14,7 +14,7 @@ from metrics import scores
 from metrics.scores import Plan, Score, Side
 
 SIDE = 32
-COUNT = 12
+COUNT = 8
 Feed = Callable[..., None]
 
 

@@ -21,7 +21,7 @@ def png(number, side=8):
 
 def a_folder(where):
     folder = where / "photos"
-    for number, name in enumerate(("B.png", "a/z.png", "a/é.jpg", "b.PNG")):
+    for number, name in enumerate(("B.png", "a/B.png", "a/é.jpg", "b.PNG")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(png(number))
     return folder

@@ -52,6 +52,24 @@ def test_pixels_do_not_pass_through_the_library(tmp_path):
         assert sum(len(data) for _, data in writer._log.writes) < 20_000
 
 
+def test_the_file_in_memory_reads_what_was_written(rng):
+    """Against a plain array of bytes, with writes that overlap, as the HDF5 library makes them."""
+    log, plain = hdf5._WriteLog(), bytearray(300)
+    for _ in range(60):
+        offset, data = int(rng.integers(250)), rng.bytes(int(rng.integers(1, 50)))
+        log.seek(offset)
+        assert log.write(memoryview(data)) == len(data)
+        assert log.tell() == offset + len(data)
+        plain[offset : offset + len(data)] = data
+    assert log.seek(0, os.SEEK_END) == log.size
+    for _ in range(60):
+        start, buffer = int(rng.integers(250)), bytearray(int(rng.integers(1, 50)))
+        log.seek(start)
+        log.readinto(buffer)
+        assert buffer == plain[start : start + len(buffer)]
+    assert log.truncate(20) == log.size == 20
+
+
 def test_unfinished_and_foreign_files_are_refused(tmp_path):
     path = tmp_path / "foreign.h5"
     with h5py.File(path, "w") as file:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from datasets.errors import InputError
 from metrics import scores
 from metrics.evaluate import Evaluator, evaluate
 from metrics.images import ArrayImageSet
-from metrics.scores import swd
+from metrics.scores import Plan, Progress, Score, Side, no_progress, swd
 
 Images = NDArray[np.uint8]
+FEW = {"swd": {"directions": 8}}  # enough for what these tests look at
 
 
 class Watched(ArrayImageSet):
@@ -34,7 +36,7 @@ class Watched(ArrayImageSet):
 
 def test_result(scenes: Callable[..., Images]) -> None:
     real, fake = ArrayImageSet(scenes(20, 32), "photos"), ArrayImageSet(scenes(10, 32, seed=1), "samples")
-    (result,) = evaluate(["swd"], real, fake, seed=4)
+    (result,) = evaluate(["swd"], real, fake, seed=4, options=FEW)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert result["metric"] == "swd"
     assert set(result["levels"]) == {"32", "16"}
@@ -49,18 +51,18 @@ def test_result(scenes: Callable[..., Images]) -> None:
     }
     assert result["fake"]["num_images"] == 10
     assert result["floor"]["num_images"] == 10
-    assert result["protocol"]["directions"] == 128
+    assert result["protocol"]["directions"] == 8
     assert {"growgan", "numpy", "python"} <= set(result["versions"])
 
 
 def test_one_pass_feeds_all_metrics(scenes: Callable[..., Images]) -> None:
     real, fake = Watched(scenes(21, 32)), Watched(scenes(15, 32, seed=1))
-    both = evaluate(["swd", "ms-ssim"], real, fake, num_images=9)
+    both = evaluate(["swd", "ms-ssim"], real, fake, num_images=9, options=FEW)
     assert [result["metric"] for result in both] == ["swd", "ms-ssim"]
     assert (len(fake.seen), len(real.seen)) == (9, 18)
     assert len(set(fake.seen)) == 9
     # Each metric sees what it would see alone.
-    assert both[0] == evaluate(["swd"], real, fake, num_images=9)[0]
+    assert both[0] == evaluate(["swd"], real, fake, num_images=9, options=FEW)[0]
     assert both[1] == evaluate(["ms-ssim"], real, fake, num_images=9)[0]
     assert both[1]["num_pairs"] == 4
 
@@ -70,7 +72,7 @@ def test_a_subset_is_random_and_follows_the_seed(scenes: Callable[..., Images]) 
     chosen = []
     for seed in (0, 0, 1):
         fake = Watched(images)
-        evaluate(["swd"], real, fake, num_images=10, seed=seed)
+        evaluate(["swd"], real, fake, num_images=10, seed=seed, options=FEW)
         chosen.append(fake.seen)
     assert chosen[0] == chosen[1] != chosen[2]
     assert chosen[0] != sorted(chosen[0])
@@ -78,7 +80,7 @@ def test_a_subset_is_random_and_follows_the_seed(scenes: Callable[..., Images]) 
 
 def test_generated_images_are_read_in_their_own_order(scenes: Callable[..., Images]) -> None:
     fake = Watched(scenes(30, 16, seed=1), endless=True)
-    (result,) = evaluate(["swd"], ArrayImageSet(scenes(20, 16)), fake)
+    (result,) = evaluate(["swd"], ArrayImageSet(scenes(20, 16)), fake, options=FEW)
     assert fake.seen == list(range(10))  # half the reals, so that the other half gives the floor
     assert result["floor"]["method"] == "disjoint"
 
@@ -86,15 +88,15 @@ def test_generated_images_are_read_in_their_own_order(scenes: Callable[..., Imag
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
 def test_batch_size_does_not_matter(batch_size: int, scenes: Callable[..., Images]) -> None:
     real, fake = ArrayImageSet(scenes(12, 32)), ArrayImageSet(scenes(8, 32, seed=1))
-    found = evaluate(["swd", "ms-ssim"], real, fake, batch_size=batch_size)
-    expected = evaluate(["swd", "ms-ssim"], real, fake)
+    found = evaluate(["swd", "ms-ssim"], real, fake, batch_size=batch_size, options=FEW)
+    expected = evaluate(["swd", "ms-ssim"], real, fake, options=FEW)
     assert found[0] == expected[0]
     assert found[1]["value"] == pytest.approx(expected[1]["value"], rel=1e-6)
 
 
 def test_reals_are_prepared_once(scenes: Callable[..., Images], monkeypatch: pytest.MonkeyPatch) -> None:
     real = Watched(scenes(16, 32))
-    evaluator = Evaluator(["swd", "ms-ssim"], real, num_images=8)
+    evaluator = Evaluator(["swd", "ms-ssim"], real, num_images=8, options=FEW)
     fakes = [ArrayImageSet(scenes(8, 32, seed=seed)) for seed in (1, 2)]
     results = [evaluator(fake) for fake in fakes]
     assert len(real.seen) == 16
@@ -105,23 +107,23 @@ def test_reals_are_prepared_once(scenes: Callable[..., Images], monkeypatch: pyt
     assert len(projected) == 2 * 4  # the fakes in two bands and four repeats; nothing of the reals
     assert results[2] == results[0]
     for fake, found in zip(fakes, results, strict=False):
-        assert found == evaluate(["swd", "ms-ssim"], real, fake, num_images=8)
+        assert found == evaluate(["swd", "ms-ssim"], real, fake, num_images=8, options=FEW)
 
 
 def test_another_number_of_fakes_prepares_the_reals_again(scenes: Callable[..., Images]) -> None:
     real = ArrayImageSet(scenes(16, 32))
-    evaluator = Evaluator(["swd"], real)
+    evaluator = Evaluator(["swd"], real, options=FEW)
     for count in (8, 6):
         fake = ArrayImageSet(scenes(count, 32, seed=1))
-        assert evaluator(fake) == evaluate(["swd"], real, fake)
+        assert evaluator(fake) == evaluate(["swd"], real, fake, options=FEW)
 
 
 def test_kept_projections_need_memory(scenes: Callable[..., Images]) -> None:
     real, fake = ArrayImageSet(scenes(8, 32)), ArrayImageSet(scenes(4, 32, seed=1))
-    scarce = Evaluator(["swd"], real, options={"swd": {"memory": 1e-3}})
+    scarce = Evaluator(["swd"], real, options={"swd": {"directions": 8, "memory": 1e-3}})
     first, second = scarce(fake), scarce(fake)
     assert first == second
-    assert first[0]["levels"] == pytest.approx(evaluate(["swd"], real, fake)[0]["levels"], rel=1e-5)
+    assert first[0]["levels"] == pytest.approx(evaluate(["swd"], real, fake, options=FEW)[0]["levels"], rel=1e-5)
 
 
 def test_metrics_of_one_set_measure_the_reals_too(scenes: Callable[..., Images]) -> None:
@@ -137,28 +139,28 @@ def test_metrics_of_one_set_measure_the_reals_too(scenes: Callable[..., Images])
 
 def test_the_same_images_on_both_sides_are_noticed(scenes: Callable[..., Images]) -> None:
     images = scenes(6, 32)
-    (result,) = evaluate(["swd"], ArrayImageSet(images), ArrayImageSet(images.copy()))
+    (result,) = evaluate(["swd"], ArrayImageSet(images), ArrayImageSet(images.copy()), options=FEW)
     assert "both sets hold the same images" in result["warnings"]
 
 
 def test_sets_of_two_sizes(scenes: Callable[..., Images]) -> None:
     real, fake = ArrayImageSet(scenes(4, 64), "photos"), ArrayImageSet(scenes(4, 32), "samples")
     with pytest.raises(InputError, match=r"photos has images of 64x64, samples of 32x32; .*--resolution 32"):
-        evaluate(["swd"], real, fake)
+        evaluate(["swd"], real, fake, options=FEW)
 
 
 def test_faults_are_found_before_anything_is_read(scenes: Callable[..., Images]) -> None:
     real, fake = Watched(scenes(4, 8)), Watched(scenes(4, 8))
     with pytest.raises(InputError, match="8x8 are too small"):
-        evaluate(["ms-ssim", "swd"][::-1], real, fake)
+        evaluate(["ms-ssim", "swd"][::-1], real, fake, options=FEW)
     with pytest.raises(InputError, match="there is no metric called swe; choose from ms-ssim, swd"):
         evaluate(["swe"], real, fake)
     with pytest.raises(InputError, match="swd compares two sets"):
-        evaluate(["swd"], None, fake)
+        evaluate(["swd"], None, fake, options=FEW)
     with pytest.raises(InputError, match="--batch-size must be at least 1, got 0"):
-        evaluate(["swd"], real, fake, batch_size=0)
+        evaluate(["swd"], real, fake, batch_size=0, options=FEW)
     with pytest.raises(InputError, match="--seed must be 0 or more, got -1"):
-        evaluate(["swd"], real, fake, seed=-1)
+        evaluate(["swd"], real, fake, seed=-1, options=FEW)
     assert real.seen == fake.seen == []
 
 
@@ -184,7 +186,7 @@ def test_progress_is_shown(scenes: Callable[..., Images]) -> None:
         return Bar(what)
 
     images = ArrayImageSet(scenes(6, 32))
-    evaluate(["swd"], images, images, batch_size=4, progress=progress)
+    evaluate(["swd"], images, images, batch_size=4, progress=progress, options=FEW)
     assert totals == {"real images": 6, "fake images": 6, "projecting": 8}
     assert {what: sum(each) for what, each in steps.items()} == totals
 
@@ -192,3 +194,31 @@ def test_progress_is_shown(scenes: Callable[..., Images]) -> None:
 def test_names_are_the_files_of_the_folder() -> None:
     assert scores.names() == ["ms-ssim", "swd"]
     assert scores.load("ms-ssim").__module__ == "metrics.scores.ms_ssim"
+
+
+def test_fakes_of_one_call_are_gone_in_the_next(monkeypatch: pytest.MonkeyPatch, scenes: Callable[..., Images]) -> None:
+    class Count(Score):
+        """Counts what it is given; adds up, as metrics with running sums do."""
+
+        title, two_sets = "count", True
+        seen: ClassVar[dict[str, int]] = {"real": 0, "fake": 0}
+
+        @classmethod
+        def plan(cls, available: Mapping[Side, int | None], resolution: int, num_images: int | None) -> Plan:
+            return Plan(3, {"real": 3, "fake": 3})
+
+        def update(self, side: Side, images: Images, first: int) -> None:
+            self.seen[side] += len(images)
+
+        def merge(self, other: Self) -> None: ...
+
+        def clear(self, side: Side) -> None:
+            self.seen[side] = 0
+
+        def compute(self, progress: Progress = no_progress) -> dict[str, Any]:
+            return {"value": 0.0, "seen": dict(self.seen), "num_images": 3, "protocol": {}, "warnings": []}
+
+    monkeypatch.setattr(scores, "load", lambda name: Count)
+    evaluator = Evaluator(["count"], ArrayImageSet(scenes(5, 16)))
+    for _ in range(2):
+        assert evaluator(ArrayImageSet(scenes(4, 16, seed=1)))[0]["seen"] == {"real": 3, "fake": 3}

@@ -59,10 +59,10 @@ class LegacyDraws(Draws):
 
 
 def measure(real: Images, fake: Images, *, seed: int = 0, batch: int = 16, **options: object) -> swd.Score:
-    """Score of all images; the floor is what `plan` makes of the number of reals."""
+    """Score of all images, along 64 directions unless told; the floor is what `plan` makes of the number of reals."""
     side = real.shape[-1]
     plan = swd.Score.plan({"real": len(real), "fake": len(fake)}, side, min(len(real), len(fake)))
-    score = swd.Score(plan, side, seed=seed, **options)  # type: ignore[arg-type]
+    score = swd.Score(plan, side, seed=seed, **{"directions": 16, **options})  # type: ignore[arg-type]
     for first in range(0, plan.wanted["real"], batch):
         score.update("real", real[first : min(first + batch, plan.wanted["real"])], first)
     for first in range(0, len(fake), batch):
@@ -78,7 +78,7 @@ def test_values_of_the_original_program(other: str, levels: list[float]) -> None
     b = noise(1) if other == "noise" else smooth(a)
     assert a.sum() == 25126652
     assert b.sum() == {"noise": 25088420, "smooth": 25135068}[other]
-    result = measure(a, b, draws=LegacyDraws(123, 64, [32, 16], 16)).compute()
+    result = measure(a, b, directions=128, draws=LegacyDraws(123, 64, [32, 16], 16)).compute()
     assert list(result["levels"]) == ["32", "16"]
     assert list(result["levels"].values()) == pytest.approx(levels, rel=1e-5)
     assert result["value"] == pytest.approx(sum(levels) / 2, rel=1e-5)
@@ -91,7 +91,7 @@ def smooth(images: Images) -> Images:
 
 def test_agrees_with_the_oracle(scenes: Callable[..., Images]) -> None:
     real, fake = scenes(3, 32, seed=1), noise(3, 3)
-    score = measure(real, fake, seed=5)
+    score = measure(real, fake, seed=5, directions=128)
     draws = Draws(5)
     expected = {}
     for band, side in enumerate((32, 16)):
@@ -215,7 +215,7 @@ def test_faint_images_keep_their_digits() -> None:
         for which, images in (("real", real), ("fake", faint))
     ]
     expected = 1000 * oracle.distance(sets[0], sets[1], directions)
-    assert measure(real, faint).compute()["value"] == pytest.approx(expected, rel=1e-5)
+    assert measure(real, faint, directions=128).compute()["value"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_finds_out_which_band_is_wrong(scenes: Callable[..., Images]) -> None:

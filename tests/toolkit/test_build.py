@@ -1,7 +1,7 @@
-import _thread
 import errno
 import os
 import shutil
+import signal
 import threading
 import time
 
@@ -112,6 +112,20 @@ def test_tiles_of_one_photograph(tmp_path, make, rng):
     assert summary.manifest.provenance["source"] == "galaxies.png"
     assert entries_of(summary)[0].applied == ("tiled",)
     assert entries_of(summary)[0].rows == tuple(range(40))
+
+
+def test_shuffled_tiles_keep_their_pixels_names_and_ledger_together(photos, make, monkeypatch):
+    monkeypatch.setattr(build_module, "_BATCH_BYTES", 5 * 3 * 64)
+    options = {"crop": Crop("tile", 8, 4), "resolution": 8}
+    plain, shuffled = make(photos, "a.h5", **options), make(photos, "b.h5", shuffle=1, **options)
+    one, two = open_pyramid(plain.path), open_pyramid(shuffled.path)
+    for before, after in zip(entries_of(plain), entries_of(shuffled), strict=True):
+        assert list(after.rows) != sorted(after.rows)
+        for row, moved in zip(before.rows, after.rows, strict=True):
+            assert one.sources()[row] == two.sources()[moved]
+            assert one.sources()[row].startswith(f"{before.path}@")
+        for level in (2, 3):
+            assert np.array_equal(one.level(level)[list(before.rows)], two.level(level)[list(after.rows)])
 
 
 def test_tiles_of_a_turned_photograph_are_of_the_upright_one(tmp_path, make, rng):
@@ -261,7 +275,7 @@ def test_an_interrupt_waits_for_the_threads_and_leaves_nothing(photos, make, tmp
         inside.append(row)
         if len(inside) == 3 and not interrupted.is_set():
             interrupted.set()
-            _thread.interrupt_main()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         time.sleep(0.1)
         try:
             write(self, row, levels, source)
@@ -274,6 +288,25 @@ def test_an_interrupt_waits_for_the_threads_and_leaves_nothing(photos, make, tmp
         make(photos, jobs=4)
     assert (inside, closed_early) == ([], [])
     assert listing(tmp_path) == ["photos"]
+
+
+def test_an_interrupt_does_not_wait_for_all_tiles_of_a_photograph(tmp_path, make, monkeypatch, rng):
+    Image.fromarray(rng.integers(0, 256, (80, 80, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(build_module, "_BATCH_BYTES", 4 * 3 * 64)
+    written = []
+    write = hdf5.Writer.write
+
+    def slow(self, row, levels, source):
+        written.append(row)
+        if len(written) == 10:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.2)
+        write(self, row, levels, source)
+
+    monkeypatch.setattr(hdf5.Writer, "write", slow)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "a.png", crop=Crop("tile", 8, 2), resolution=8)
+    assert len(written) == 12  # to the end of its batch, of 1369
 
 
 def test_a_photograph_that_changes_while_it_is_built(tmp_path, make, monkeypatch, rng):

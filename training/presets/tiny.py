@@ -9,8 +9,8 @@ from training.growth import Config as Growth
 def preset() -> Config:
     """Any data set of 32x32 or more, grown to its resolution (meant for 32x32), on two CPU cores."""
     return Config(
-        network=Network(fmap_base=512, fmap_max=64),
-        growth=Growth(fade_kimg=4, stabilize_kimg=4, total_kimg=36, batch=16, learning_rate=0.002),
+        network=Network(fmap_base=128, fmap_max=16),
+        growth=Growth(fade_kimg=1.5, stabilize_kimg=1.5, total_kimg=15, batch=8, learning_rate=0.003),
         ema=Average(decay=0.99),
-        snapshots=SnapshotConfig(every_kimg=6, log_every_kimg=1, metric_images=512),
+        snapshots=SnapshotConfig(every_kimg=3, log_every_kimg=0.5, metric_images=512),
     )
