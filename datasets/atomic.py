@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,39 @@ def replacing(path: Path | str) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def claim(path: Path) -> tuple[Path, int]:
+    """Open the temporary file in which `path` grows, for this process alone.
+
+    For files that take long to write. The name is always the same, so that what a killed process left behind is used
+    again instead of filling the disk; the lock goes with the process. Keep the descriptor open until the file has been
+    published or removed.
+
+    Returns
+    -------
+    tuple of (Path, int)
+        The temporary file, now empty, and its descriptor.
+
+    Raises
+    ------
+    InputError
+        If another process is writing the same file.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    while True:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InputError(f"another process is writing {path}; wait for it or choose another name") from None
+        # Whoever held the lock may have published or removed the file between our two calls: then it is not ours.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), temporary.stat()):
+                os.ftruncate(descriptor, 0)
+                return temporary, descriptor
+        os.close(descriptor)
 
 
 def publish(temporary: Path, path: Path) -> None:

@@ -71,7 +71,7 @@ def _split(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | None]:
 
 
 def _split_16_bit(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | None]:
-    """Grey of up to 16 bits, scaled the largest value becoming 255, and rounded; Pillow's own conversion clips."""
+    """Grey of up to 16 bits, its largest possible value scaled to 255 and rounded; Pillow's own conversion clips."""
     values = np.asarray(image).astype(np.uint32)
     tags = getattr(image, "tag_v2", {})
     largest = (1 << int(np.ravel(tags.get(_BITS_PER_SAMPLE, 16))[0])) - 1  # TIFF has 12 bits, too

@@ -176,7 +176,8 @@ def _entries(
         with contextlib.closing(in_order(run, tasks, jobs, stop)) as results:
             for entries in results:
                 for entry in entries:
-                    applied.update(entry.applied)
+                    if entry.skipped is None:
+                        applied.update(entry.applied)
                     yield entry
 
 
@@ -238,8 +239,8 @@ def _check_space(out: Path, plan: Plan) -> None:
     free = shutil.disk_usage(out.parent).free
     if needed > free:
         raise InputError(
-            f"cannot write {out}: its {len(plan.rows)} rows need {needed / 1e6:.0f} MB, but {out.parent} has "
-            f"{free / 1e6:.0f} MB free; free space, choose another disk or a smaller --resolution"
+            f"cannot write {out}: its {len(plan.rows)} rows need {needed / 1e6:.1f} MB, but {out.parent} has "
+            f"{free / 1e6:.1f} MB free; free space, choose another disk or a smaller --resolution"
         )
 
 

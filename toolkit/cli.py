@@ -32,7 +32,7 @@ _overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an e
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(growgan.__version__, prog_name="toolkit")
 def cli() -> None:
-    r"""Make, check and show data sets for progressive growing: pyramids of every level from 4x4 up.
+    """Make, check and show data sets for progressive growing: pyramids of every level from 4x4 up.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def cli() -> None:
       toolkit inspect photos.h5
       toolkit show photos.h5 photos.png
       toolkit verify photos.h5
-    """
+    """  # noqa: D301
 
 
 def _epilog() -> str:
@@ -113,7 +113,7 @@ def make_pyramid(
     json_to: str | None,
     **options: Any,
 ) -> None:
-    r"""Make the data set OUT (.h5) from the images of SOURCE.
+    """Make the data set OUT (.h5) from the images of SOURCE.
 
     Images are turned upright, brought to sRGB, cropped square, resized, and stored with every level down to 4x4, each
     the box filter of the full resolution. Bad images (damaged, too small, not square with --crop none) end the build
@@ -125,7 +125,7 @@ def make_pyramid(
       toolkit make-pyramid photos/ photos.h5 --resolution 128
       toolkit make-pyramid photos/ photos.h5 --resolution 256 --shuffle 0 --skip-bad
       toolkit make-pyramid galaxies.jpg galaxies.h5 --tile 32 --stride 8
-    """
+    """  # noqa: D301
     if tile is not None and crop is not None:
         raise click.UsageError("--tile and --crop exclude each other: tiles are cut from the whole image")
     if tile is None and stride is not None:
@@ -147,13 +147,13 @@ def make_pyramid(
 @click.argument("file", type=_PATH)
 @_json_option
 def inspect(file: Path, json_to: str | None) -> None:
-    r"""Say what FILE is: counts, levels, digests, options, and where it came from.
+    """Say what FILE is: counts, levels, digests, options, and where it came from.
 
     \b
     Examples:
       toolkit inspect photos.h5
       toolkit inspect photos.h5 --json - | jq .content_digest
-    """
+    """  # noqa: D301
     _check_json(json_to)
     found = inspection.inspect(file)
     _print_inspection(found)
@@ -165,12 +165,12 @@ def inspect(file: Path, json_to: str | None) -> None:
 @click.argument("file", type=_PATH)
 @_json_option
 def verify(file: Path, json_to: str | None) -> None:
-    r"""Read every byte of FILE again and compare it with the digests inside; exit code 1 if anything differs.
+    """Read every byte of FILE again and compare it with the digests inside; exit code 1 if anything differs.
 
     \b
     Examples:
       toolkit verify photos.h5
-    """
+    """  # noqa: D301
     _check_json(json_to)
     found = verification.verify(file, console.progress)
     if json_to:
@@ -189,17 +189,17 @@ def verify(file: Path, json_to: str | None) -> None:
 @cli.command("show")
 @click.argument("file", type=_PATH)
 @click.argument("out", type=_PATH)
-@click.option("--num", type=click.IntRange(1, 1000), default=8, show_default=True, help="Number of images.")
+@click.option("--num", type=click.IntRange(1, 200), default=8, show_default=True, help="Number of images.")
 @click.option("--seed", type=click.IntRange(0, (1 << 64) - 1), default=0, show_default=True, help="Chooses them.")
 @_overwrite_option
 def show(file: Path, out: Path, num: int, seed: int, overwrite: bool) -> None:
-    r"""Draw a contact sheet of FILE into OUT.png: some images, every level side by side at equal size.
+    """Draw a contact sheet of FILE into OUT.png: some images, every level side by side at equal size.
 
     \b
     Examples:
       toolkit show photos.h5 photos.png
       toolkit show photos.h5 more.png --num 20 --seed 1
-    """
+    """  # noqa: D301
     rows = contact_sheet.show(file, out, num=num, seed=seed, overwrite=overwrite)
     console.say(f"{out}: {len(rows)} images of {file}")
 

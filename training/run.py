@@ -23,22 +23,22 @@ from training.config import load_preset, plugin_names
 from training.growth import Schedule
 from training.loop import top_level, train
 from training.plan import LevelPlan, make_plan
-from training.settings import with_settings
+from training.settings import to_yaml, with_settings
 
 PRESETS = plugin_names(presets)
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--preset", required=True, metavar="NAME", help=f"Where the options start from: {', '.join(PRESETS)}.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Pyramid made by toolkit make-pyramid.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory; made if missing, gone on with if there.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change an option, e.g. growth.batch=8.")
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ...; the first GPU if there is one.")
-@click.option("--dry-run", is_flag=True, help="Print the plan and the resolved options, and stop.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, and all options as YAML, and stop.")
 def cli(
     preset: str, data: Path, out: Path | None, settings: tuple[str, ...], device: str | None, *, dry_run: bool
 ) -> None:
-    r"""Grow a GAN on a pyramid of photographs.
+    """Grow a GAN on a pyramid of photographs.
 
     Interrupt it at any time, even with kill -9: the same command goes on from the last checkpoint, to the same bytes.
 
@@ -47,12 +47,13 @@ def cli(
       python training/run.py --preset tiny --data photos.h5 --out runs/first
       python training/run.py --preset tiny --data photos.h5 --out runs/wide --set network.fmap_max=128 --set seed=7
       python training/run.py --preset celebahq --data celeba-hq.h5 --dry-run
-    """
+    """  # noqa: D301  # click wants its \b as the character
     config = with_settings(load_preset(preset), settings)
     reader = open_pyramid(data)
     schedule = Schedule(config.growth, top_level(config, reader))
     if dry_run:
         console.say(plan_table(make_plan(config, schedule)))
+        click.echo(to_yaml(config), nl=False)
         return
     if out is None:
         raise click.UsageError("Missing option '--out'; only --dry-run goes without.")

@@ -21,13 +21,13 @@ from datasets.errors import InputError
 from training.sampler import GeneratorImageSet, Sampler
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--num", default=64, show_default=True, type=click.IntRange(min=1), help="Number of images.")
 @click.option("--seed", default=0, show_default=True, help="Image k of a seed is always the same image.")
 def cli(run: Path, out: Path, num: int, seed: int) -> None:
-    r"""Write images of a run's averaged generator as PNG files into the new folder OUT.
+    """Write images of a run's averaged generator as PNG files into the new folder OUT.
 
     RUN is a run directory (its newest whole checkpoint is taken) or one checkpoint.
 
@@ -35,7 +35,7 @@ def cli(run: Path, out: Path, num: int, seed: int) -> None:
     Examples:
       python training/sample.py runs/demo samples --num 1000 --seed 1
       python training/sample.py runs/demo/checkpoints/checkpoint-000060000.safetensors samples
-    """
+    """  # noqa: D301  # click wants its \b as the character
     sampler, checkpoint = Sampler.from_path(run)
     write_samples(sampler, out, num, seed)
     console.say(f"{num} images of {sampler.resolution}x{sampler.resolution} from {checkpoint} in {out}")

@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.atomic import publish
+from datasets.atomic import claim, publish
 from datasets.errors import InputError
 from datasets.levels import level_of, levels_up_to, name_of, resolution_of
 from datasets.manifest import ROW_DIGEST_BYTES, Manifest, level_digest, names_digest, row_digest
@@ -129,7 +129,6 @@ class Writer:
         if num_images < 1:
             raise InputError(f"{path}: a pyramid needs at least one image, got {num_images}")
         self.path = Path(path)
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         self._levels = levels_up_to(level_of(resolution))
         self._num_images = num_images
         self._offsets: dict[int, int] = {}
@@ -141,7 +140,7 @@ class Writer:
         for level in self._levels:
             self._offsets[level] = self._reserve(level)
         with _system_errors(self.path):
-            self._descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._temporary, self._descriptor = claim(self.path)
 
     def _reserve(self, level: int) -> int:
         """Reserve a level's contiguous space without filling it; return its offset in the file."""
@@ -196,9 +195,9 @@ class Writer:
             for offset, data in self._log.writes:
                 _write_all(self._descriptor, memoryview(data), offset)
             os.ftruncate(self._descriptor, self._log.size)
-            self._close()
             publish(self._temporary, self.path)
         self._finished = True
+        self._close()
         return manifest
 
     def __enter__(self) -> Self:
@@ -208,9 +207,9 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._structure.close()
-        self._close()
         if not self._finished:
             self._temporary.unlink(missing_ok=True)
+        self._close()
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

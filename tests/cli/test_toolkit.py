@@ -144,7 +144,8 @@ def test_help_has_examples(run: Run, command: str | None) -> None:
     code, stdout, _ = run(*([command] if command else []), "--help")
     assert code == 0
     assert "Examples:" in stdout
-    assert "toolkit " in stdout.split("Examples:")[1]
+    examples = stdout.split("Examples:\n")[1].split("\n\n")[0].splitlines()  # one a line, not filled to a paragraph
+    assert all(line.startswith("    toolkit ") for line in examples)
 
 
 def test_help_names_every_source_and_filter(run: Run) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datasets import atomic
-from datasets.atomic import check_writable, replacing, write_text
+from datasets.atomic import check_writable, claim, publish, replacing, write_text
 from datasets.errors import InputError
 
 
@@ -91,3 +91,21 @@ def test_check_writable(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic.os, "access", lambda path, mode: False)  # tests may run as root, whom no bit stops
     with pytest.raises(InputError, match="no permission to write into"):
         check_writable(tmp_path / "new.h5")
+
+
+def test_a_claimed_file_belongs_to_one_writer_and_leftovers_are_used_again(tmp_path: Path) -> None:
+    target = tmp_path / "big.h5"
+    (tmp_path / ".big.h5.partial").write_bytes(b"left by a killed process")
+    temporary, descriptor = claim(target)
+    assert temporary.stat().st_size == 0
+    with pytest.raises(InputError, match="another process is writing"):
+        claim(target)
+    os.write(descriptor, b"whole")
+    publish(temporary, target)
+    os.close(descriptor)
+    assert target.read_bytes() == b"whole"
+    again, descriptor = claim(target)  # a new file: the published one must not be emptied
+    os.close(descriptor)
+    again.unlink()
+    assert target.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [target]

@@ -184,6 +184,9 @@ def test_grey_of_12_bits():
     pixels, notes = decode_with_notes(tiff(values, 12), "a")
     assert np.array_equal(pixels, scaled(values, 4095))
     assert notes.applied == ("16-bit", "grey")
+    pixels, notes = decode_with_notes(tiff(values, 12, orientation=6), "a")
+    assert np.array_equal(pixels, np.rot90(scaled(values, 4095), -1))
+    assert notes.applied == ("exif", "16-bit", "grey")
 
 
 def test_colour_of_16_bits_loses_its_low_byte(rng):

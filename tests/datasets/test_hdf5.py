@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -38,6 +39,29 @@ def test_a_foreign_reader_sees_the_documented_layout(written):
         assert np.array_equal(file["data4x4"][...], pyramid(images)[2])
         assert file["digests/data8x8"].shape == (5, 16)
         assert list(file.attrs) == ["manifest"]
+
+
+def test_the_reader_printed_in_the_documentation_works(written):
+    """With h5py alone, in a process of its own."""
+    path, images = written
+    page = Path(__file__).parents[2] / "docs" / "formats.md"
+    code = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    program = [sys.executable, "-I", "-c", f"path = {str(path)!r}\n{code}"]
+    lines = subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lines[:2] == ["data4x4 (5, 3, 4, 4) uint8", "data8x8 (5, 3, 8, 8) uint8"]
+    assert lines[2].startswith("0.png [")
+    assert np.allclose([float(value) for value in lines[2][7:-1].split()], images[0].mean(axis=(1, 2)))
+
+
+def test_content_keeps_its_digest_from_version_to_version(tmp_path):
+    # Our own values of 2026-11-22. If one changes, the format has changed: then raise the version of the manifest.
+    images = np.random.Generator(np.random.MT19937(5)).bytes(4 * 3 * 16 * 16)
+    with hdf5.Writer(tmp_path / "set.h5", 4, 16) as writer:
+        for row, image in enumerate(np.frombuffer(images, np.uint8).reshape(4, 3, 16, 16)):
+            writer.write(row, pyramid(image), f"{row}.png")
+        manifest = writer.finish({"crop": "centre"}, {})
+    assert manifest.content_digest == "a5ae4d5af72f4c01d28235f9d38e0d633effae91bdbe58e2944dcea9fafd2080"
+    assert manifest.sources_digest == "e9eae2719d57c4f555f7d2cfb18be0bbcc8b1f12be3891673ecb26a7ea9ef72a"
 
 
 def test_pixels_lie_at_the_offset_that_hdf5_names(written):

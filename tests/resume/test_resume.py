@@ -158,7 +158,7 @@ def test_no_whole_checkpoint_is_an_error_and_removes_nothing(config: Config, dat
 
 def test_other_options_are_refused_and_a_longer_run_goes_on(config: Config, data: Path, whole: Path) -> None:
     other = with_settings(config, ["growth.learning_rate=0.5"])
-    with pytest.raises(InputError, match=r"other options: growth.learning_rate was 0.002 and is 0.5; give the same"):
+    with pytest.raises(InputError, match=r"other options: growth.learning_rate was 0.003 and is 0.5; give the same"):
         loop.train(other, open_pyramid(data), whole, CPU)
     longer = with_settings(config, ["growth.total_kimg=0.44"])
     assert loop.train(longer, open_pyramid(data), whole, CPU)

@@ -154,14 +154,16 @@ def test_skipping_gives_the_data_set_of_the_rest(photos, make):
     (photos / "sub" / "b.gif").write_bytes(b"")
     truncated = (photos / "a0.png").read_bytes()
     (photos / "zz.png").write_bytes(truncated[: len(truncated) // 2])
+    Image.new("LA", (5, 9), (0, 0)).save(photos / "tiny.png")  # grey, transparent and too small
     summary = make(photos, "skipped.h5", shuffle=2, skip_bad=True)
-    assert (summary.images, summary.skipped) == (9, 3)
+    assert (summary.images, summary.skipped) == (9, 4)
+    assert summary.applied == clean.applied  # what was done to those left out is not counted
     assert summary.manifest.content_digest == clean.manifest.content_digest
     assert open_pyramid(summary.path).sources() == open_pyramid(clean.path).sources()
-    assert summary.manifest.provenance["skipped"] == 3
-    assert summary.manifest.provenance["source_images"] == 12
+    assert summary.manifest.provenance["skipped"] == 4
+    assert summary.manifest.provenance["source_images"] == 13
     entries = entries_of(summary)
-    assert [entry.path for entry in entries if entry.skipped] == ["a1.jpg", "sub/b.gif", "zz.png"]
+    assert [entry.path for entry in entries if entry.skipped] == ["a1.jpg", "sub/b.gif", "tiny.png", "zz.png"]
     assert [entry for entry in entries if not entry.skipped] == entries_of(clean)
 
 
@@ -260,7 +262,7 @@ def test_a_full_disk_while_the_ledger_is_written(photos, make, tmp_path, monkeyp
 def test_a_build_that_would_fill_the_disk_is_refused(photos, make, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 0, 5000))
     with pytest.raises(
-        InputError, match=r"its 9 rows need 0 MB, but .* has 0 MB free; free space, choose another disk"
+        InputError, match=r"its 9 rows need 0\.0 MB, but .* has 0\.0 MB free; free space, choose another disk"
     ):
         make(photos)
     assert listing(tmp_path) == ["photos"]

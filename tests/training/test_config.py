@@ -42,7 +42,7 @@ def test_settings_change_just_what_they_name() -> None:
     changed = with_settings(
         base,
         [
-            "growth.batch=8",
+            "growth.batch=12",
             "growth.learning_rate=1e-3",
             "growth.batch_by_resolution.64=2",
             "network.latent_size=9",
@@ -50,7 +50,7 @@ def test_settings_change_just_what_they_name() -> None:
         ],
     )
     assert {key: new for key, (_, new) in differences(base, changed).items()} == {
-        "growth.batch": 8,
+        "growth.batch": 12,
         "growth.learning_rate": 0.001,
         "growth.batch_by_resolution.64": 2,
         "network.latent_size": 9,

@@ -35,7 +35,8 @@ def test_decay_is_checked() -> None:
 
 def test_average_survives_a_growth_boundary() -> None:
     """Growing must not rebuild the average: across the boundary it moves by one ordinary update."""
-    config = with_settings(load_preset("tiny"), ["network.fmap_max=8", "growth.batch=4", "growth.stabilize_kimg=4", "ema.decay=0.9"])
+    settings = ["network.fmap_max=8", "growth.batch=4", "growth.stabilize_kimg=4", "ema.decay=0.9"]
+    config = with_settings(load_preset("tiny"), settings)
     schedule = Schedule(config.growth, 3)
     state = TrainingState(config, 8, torch.device("cpu"))
     torch.nn.init.constant_(state.average.dense.weight, 7.0)

@@ -18,7 +18,8 @@ def test_cost_of_an_update_is_the_independently_counted_one() -> None:
 
 
 def test_plan_follows_the_schedule() -> None:
-    config = with_settings(load_preset("tiny"), ["growth={fade_kimg: 4, stabilize_kimg: 4, total_kimg: 14, batch_by_resolution: {16: 3}}"])
+    lengths = "fade_kimg: 4, stabilize_kimg: 4, total_kimg: 14"
+    config = with_settings(load_preset("tiny"), [f"growth={{{lengths}, batch_by_resolution: {{16: 3}}}}"])
     plans = make_plan(config, Schedule(config.growth, 5))
     assert [(2**p.segment.level, p.segment.start, p.segment.end) for p in plans] == [
         (4, 0, 4000),
