@@ -11,8 +11,8 @@ def preset() -> Config:
     return Config(
         network=Network(fmap_base=256, fmap_max=32),
         growth=Growth(
-            fade_kimg=4, stabilize_kimg=4, total_kimg=36, batch=8, batch_by_resolution={4: 16}, learning_rate=0.003
+            fade_kimg=4, stabilize_kimg=4, total_kimg=32, batch=8, batch_by_resolution={4: 16}, learning_rate=0.002
         ),
-        ema=Average(decay=0.99),
+        ema=Average(decay=0.995),
         snapshots=SnapshotConfig(every_kimg=4, log_every_kimg=0.5, metric_images=1024),
     )
