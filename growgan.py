@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 def _check_packages() -> None:
     here = Path(__file__).resolve().parent
-    for name in ("datasets", "metrics"):
+    for name in ("datasets", "metrics", "toolkit", "training"):
         spec = find_spec(name)
         found = Path(spec.origin).resolve() if spec and spec.origin else None
         if found != here / name / "__init__.py":

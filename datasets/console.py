@@ -43,6 +43,8 @@ def run(command: click.Command) -> NoReturn:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our stdout has gone
             sys.exit(1)
         sys.exit(f"error: {one_line(error)}")
+    except MemoryError:
+        sys.exit("error: out of memory; ask for fewer or smaller images at a time, or use a machine with more memory")
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         sys.exit(130)

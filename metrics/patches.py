@@ -218,5 +218,5 @@ def _temporary_array(shape: tuple[int, ...]) -> NDArray[np.float32]:
     except OSError as error:
         raise InputError(
             f"no room for {size / GIB:.1f} GiB of patches in {tempfile.gettempdir()} ({error.strerror}); "
-            "set TMPDIR to a larger disk, raise --memory, or lower --num-images"
+            "set TMPDIR to a larger disk or measure fewer images"
         ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -55,10 +56,15 @@ def path_of(folder: Path, images: int) -> Path:
     return folder / f"checkpoint-{images:09d}.safetensors"
 
 
+def images_of(path: Path) -> int:
+    """Images shown according to the file name of a checkpoint."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else -1
+
+
 def listed(folder: Path) -> list[Path]:
     """Checkpoints in a folder, newest first. Files of other names, unfinished ones included, are not among them."""
-    found = [(int(match[1]), path) for path in folder.glob("*") if (match := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(found, reverse=True)]
+    return sorted((path for path in folder.glob("*") if images_of(path) >= 0), key=images_of, reverse=True)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -66,15 +72,21 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
     Raises
     ------
-    OSError
-        If it cannot be written; an older file of the same name is then untouched.
+    InputError
+        If it cannot be written, as on a full disk; an older file of the same name is then untouched.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     digests = {group: _digest(tensors, group) for group in sorted({name.split("/")[0] for name in tensors})}
     body = {"schema": SCHEMA, "version": VERSION, "images": checkpoint.images, "digests": digests, **checkpoint.facts}
     text = json.dumps(body, sort_keys=True)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"growgan": text, "digest": xxhash.xxh3_128_hexdigest(text.encode())})
+        try:
+            save_file(tensors, temporary, {"growgan": text, "digest": xxhash.xxh3_128_hexdigest(text.encode())})
+            temporary.chmod(0o666 & ~_umask())  # the library makes files that only their owner can read
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"cannot write {path} ({_brief(error)}); free room, then the same command goes on"
+            ) from None
 
 
 def load(path: Path, groups: Collection[str] | None = None) -> Checkpoint:
@@ -130,6 +142,12 @@ def _digest(tensors: Mapping[str, Tensor], group: str) -> str:
         state.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         state.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))  # type: ignore[arg-type]  # it is a buffer
     return state.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _brief(error: Exception) -> str:

@@ -95,11 +95,13 @@ class SnapshotConfig:
 
     def __post_init__(self) -> None:
         for name in ("every_kimg", "log_every_kimg"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"snapshots.{name} must be above 0, got {getattr(self, name)}")
-        for name in ("keep", "columns", "rows"):
-            if getattr(self, name) < 1:
-                raise InputError(f"snapshots.{name} must be 1 or more, got {getattr(self, name)}")
+            if not getattr(self, name) >= 0.001:
+                raise InputError(f"snapshots.{name} must be 0.001 (one image) or more, got {getattr(self, name)}")
+        if self.keep < 1:
+            raise InputError(f"snapshots.keep must be 1 or more, got {self.keep}")
+        for name in ("columns", "rows"):
+            if not 1 <= getattr(self, name) <= 100:
+                raise InputError(f"snapshots.{name} must be from 1 to 100, got {getattr(self, name)}")
         if self.metric_images < 0 or self.metric_images == 1:
             raise InputError(f"snapshots.metric_images must be 0 or at least 2, got {self.metric_images}")
 
@@ -147,7 +149,8 @@ def load_plugin(package: ModuleType, name: str, what: str) -> Any:
     """Module `name` of a plug-in folder; an unknown name is refused with the known ones."""
     known = plugin_names(package)
     if name not in known:
-        raise InputError(f"{what} {name!r} does not exist; choose one of {', '.join(known)}{nearest(name, known)}")
+        near = nearest(name, known) if difflib.get_close_matches(name, known, cutoff=0.5) else ""
+        raise InputError(f"{what} {name!r} does not exist; choose one of {', '.join(known)}{near}")
     return importlib.import_module(f"{package.__name__}.{name}")
 
 

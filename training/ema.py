@@ -35,14 +35,16 @@ class Config:
         if not 0.0 <= self.decay < 1.0:
             raise InputError(f"ema.decay must be at least 0 and below 1, got {self.decay}")
 
-    def decay_of_step(self, batch: int) -> float:
-        """Decay of a step with `batch` images."""
-        return self.decay if self.unit == "step" else self.decay ** (batch / 16)
+    def decay_of_step(self, images: int) -> float:
+        """Decay of a step in which the discriminator saw `images` real images."""
+        return self.decay if self.unit == "step" else self.decay ** (images / 16)
 
 
 @torch.no_grad()
 def update(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """``average = decay * average + (1 - decay) * network`` for every parameter."""
+    """``average = decay * average + (1 - decay) * network`` for every parameter; buffers are copied."""
     averages: list[Tensor] = list(average.parameters())
     weights: list[Tensor] = list(network.parameters())
     torch._foreach_lerp_(averages, weights, 1.0 - decay)
+    for mean, buffer in zip(average.buffers(), network.buffers(), strict=True):
+        mean.copy_(buffer)  # running statistics are averages already

@@ -13,7 +13,7 @@ MIN_RESOLUTION = 16  # the coarsest level of the SWD; smaller images have none
 
 
 class SnapshotMetrics:
-    """Measures samplers of one run; the reals are read and prepared once.
+    """Measures samplers of one run; the reals are read once.
 
     Parameters
     ----------
@@ -29,10 +29,16 @@ class SnapshotMetrics:
 
     def __init__(self, reader: PyramidReader, resolution: int, num_images: int, seed: int) -> None:
         self._seed = seed
+        self.notes: list[str] = []  # for the user
         self._evaluator: Evaluator | None = None
         # Half of the reals at most, so that the noise floor can be measured at the same number of images.
         count = min(num_images, reader.manifest.num_images // 2)
-        if count >= 2 and resolution >= MIN_RESOLUTION:
+        if num_images and (count < 2 or resolution < MIN_RESOLUTION):
+            self.notes.append(
+                f"no SWD and MS-SSIM at the snapshots: they need 4 images of at least {MIN_RESOLUTION} pixels, "
+                f"{reader.path} gives {reader.manifest.num_images} of {resolution}"
+            )
+        elif num_images:
             real = PyramidImageSet(reader, resolution)
             self._evaluator = Evaluator(["swd", "ms-ssim"], real, num_images=count // 2 * 2, seed=seed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -48,18 +49,16 @@ class RunFolder:
     def __enter__(self) -> Self:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; --out must name a folder for the run")
-        if self.path.is_dir() and not self.exists and any(p.name != ".lock" for p in self.path.iterdir()):
+        if self.path.is_dir() and not self.exists and any(not _is_ours(p.name) for p in self.path.iterdir()):
             raise InputError(
                 f"{self.path} holds files but no run (no config.yaml); choose a new or empty folder for --out"
             )
         try:
-            self.samples.mkdir(parents=True, exist_ok=True)
-            self.checkpoints.mkdir(exist_ok=True)
+            for folder in (self.samples, self.checkpoints):
+                folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("w")
         except OSError as error:
-            raise InputError(
-                f"cannot write the run directory {self.path}: {error.strerror}; choose another --out"
-            ) from None
+            raise InputError(f"cannot write the run directory {self.path}: {error.strerror}") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -67,6 +66,9 @@ class RunFolder:
             raise InputError(
                 f"another process is training in {self.path}; wait for it or choose another --out"
             ) from None
+        for folder in (self.path, self.samples, self.checkpoints):
+            for stray in folder.glob(".*.partial"):  # what a killed process left unfinished
+                stray.unlink()
         return self
 
     def __exit__(
@@ -76,20 +78,29 @@ class RunFolder:
             self._lock.close()
 
     def append(self, file: Path, record: Mapping[str, Any]) -> None:
-        """Add a line to a JSONL log and hand it to the system; a number that is not finite is written as null."""
+        """Add a line to a JSONL log, flushed to disk; a number that is not finite is written as null."""
         with file.open("a", encoding="utf-8") as log:
             log.write(json.dumps(_finite(record), allow_nan=False) + "\n")
+            log.flush()
+            os.fsync(log.fileno())  # a checkpoint must never outlive the lines before it
+
+    def trim(self, log: Path, images: int) -> None:
+        """Forget the lines of a log after `images` images, and any that a kill tore."""
+        if log.exists():
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            write_text(log, "".join(f"{line}\n" for line in lines if _images_of(line) <= images))
 
     def rewind(self, images: int) -> None:
-        """Forget what was logged after `images` images, so that a resumed run logs everything once."""
-        for file in (self.log_file, self.metrics_file):
-            if file.exists():
-                kept = [line for line in file.read_text(encoding="utf-8").splitlines() if _images_of(line) <= images]
-                write_text(file, "".join(f"{line}\n" for line in kept))
+        """Forget what was written after `images` images, so that a resumed run writes everything once."""
+        for log in (self.log_file, self.metrics_file):
+            self.trim(log, images)
         for grid in self.samples.glob("fakes-*.png"):
             number = grid.stem.removeprefix("fakes-")
             if number.isdecimal() and int(number) > images:
                 grid.unlink()
+        for path in checkpoint.listed(self.checkpoints):  # only broken ones are newer than the one resumed from
+            if checkpoint.images_of(path) > images:
+                path.unlink()
 
     def last_checkpoint(self) -> tuple[checkpoint.Checkpoint | None, list[str]]:
         """Newest checkpoint that is whole, or None, and what was wrong with newer ones."""
@@ -106,8 +117,11 @@ class RunFolder:
         checkpoint.save(checkpoint.path_of(self.checkpoints, state.images), state)
         for path in checkpoint.listed(self.checkpoints)[keep:]:
             path.unlink()
-        for stray in self.checkpoints.glob(".*.partial"):  # what a killed process left unfinished
-            stray.unlink()
+
+
+def _is_ours(name: str) -> bool:
+    """True for names that a run writes before its config.yaml, so that a kill at that moment loses nothing."""
+    return name in (".lock", "run.json", "samples", "checkpoints") or name.endswith(".partial")
 
 
 def _images_of(line: str) -> float:

@@ -15,6 +15,9 @@ from typing import TypeVar
 from datasets.errors import InputError
 from datasets.levels import level_of, resolution_of
 
+MAX_KIMG = 1e9  # a trillion images: beyond any run, and within what integers and floats count exactly
+MAX_BATCH = 1 << 16
+
 _Number = TypeVar("_Number", int, float)
 
 
@@ -167,13 +170,13 @@ def _check(config: Config, top_level: int) -> None:
             f"{resolution_of(top_level)}; lower it or use a data set of a higher resolution"
         )
     for name in ("fade_kimg", "stabilize_kimg"):
-        if not (math.isfinite(getattr(config, name)) and getattr(config, name) >= 0):
-            raise InputError(f"growth.{name} must be 0 or more, got {getattr(config, name)}")
-    if not (math.isfinite(config.total_kimg) and config.total_kimg > 0):
-        raise InputError(f"growth.total_kimg must be above 0, got {config.total_kimg}")
+        if not 0 <= getattr(config, name) <= MAX_KIMG:
+            raise InputError(f"growth.{name} must be from 0 to {MAX_KIMG:g}, got {getattr(config, name)}")
+    if not 0 < config.total_kimg <= MAX_KIMG:
+        raise InputError(f"growth.total_kimg must be above 0 and at most {MAX_KIMG:g}, got {config.total_kimg}")
     for where, batch in [("batch", config.batch), *_entries("batch_by_resolution", config.batch_by_resolution)]:
-        if batch < 1:
-            raise InputError(f"growth.{where} must be 1 or more, got {batch}")
+        if not 1 <= batch <= MAX_BATCH:
+            raise InputError(f"growth.{where} must be from 1 to {MAX_BATCH}, got {batch}")
     rates = [("learning_rate", config.learning_rate)]
     rates += _entries("learning_rate_by_resolution", config.learning_rate_by_resolution)
     for where, rate in rates:

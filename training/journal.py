@@ -27,15 +27,17 @@ class Journal:
         Where log.jsonl lies.
     images : int
         Images shown when this session begins.
+    resumed : bool
+        True if it goes on with an earlier one.
     """
 
-    def __init__(self, folder: RunFolder, images: int) -> None:
+    def __init__(self, folder: RunFolder, images: int, *, resumed: bool) -> None:
         self._folder = folder
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
         self._images = images
         self._started = time.perf_counter()
-        self._board = _tensorboard(folder, images)
+        self._board = _tensorboard(folder, images + 1 if resumed else None)
 
     def add(self, logs: Mapping[str, Tensor]) -> None:
         """Add the logs of a step; nothing waits for the device."""
@@ -120,11 +122,11 @@ def peak_memory_mib() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def _tensorboard(folder: RunFolder, images: int) -> Any:
+def _tensorboard(folder: RunFolder, purge_from: int | None) -> Any:
     """TensorBoard writer into ``tensorboard/``, or None if TensorBoard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    # purge_step hides what an earlier session logged beyond the checkpoint that this one goes on from.
-    return SummaryWriter(folder.path / "tensorboard", purge_step=images if images else None)
+    # Hides what an earlier session logged beyond the checkpoint that this one goes on from.
+    return SummaryWriter(folder.path / "tensorboard", purge_step=purge_from)

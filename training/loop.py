@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
 
-from datasets.errors import InputError
 from datasets.formats import PyramidReader
 from datasets.order import Order
 from training import grid, provenance
@@ -25,13 +20,12 @@ from training.growth import Schedule, Stage
 from training.journal import Journal
 from training.plan import make_plan
 from training.progress import TrainingBar
+from training.resuming import check_options, resume, top_level
 from training.sampler import Sampler
-from training.settings import differences, from_yaml, to_mapping
+from training.settings import to_mapping
 from training.state import TrainingState
 from training.step import update
-
-# A resumed run may change these: they say how long it lasts and what it writes, not what it computes.
-_FREE_ON_RESUME = ("growth.total_kimg", "snapshots.")
+from training.stopping import Stop, stop_signals
 
 
 def train(
@@ -65,39 +59,19 @@ def train(
     schedule = Schedule(config.growth, top_level(config, reader))
     plans = make_plan(config, schedule)
     with RunFolder(out) as folder:
-        _check_resume(folder, config, reader)
+        check_options(folder, config)
         state = TrainingState(config, 1 << schedule.top_level, device)
-        saved, faults = folder.last_checkpoint()
-        if saved is None and faults:
-            raise InputError(f"no checkpoint of {out} is whole: {'; '.join(faults)}; remove the folder to start again")
-        if saved is not None:
-            state.restore(saved.tensors, str(folder.checkpoints))
-            state.images, state.seconds = saved.images, float(saved.facts["seconds"])
-            state.phase = int(saved.facts["phase"])
-        folder.rewind(state.images if saved is not None else -1)
-        begun = {"preset": preset, "command": command}
-        provenance.write_run_files(folder, config, reader, schedule, plans, begun, device)
-        run = _Run(config, reader, schedule, state, folder)
+        saved, notes = resume(folder, state, reader)
+        provenance.write_run_files(folder, config, reader, schedule, plans, device, preset=preset, command=command)
+        run = _Run(config, reader, schedule, state, folder, resumed=saved is not None)
         with (
-            _stop_flag() as stop,
+            stop_signals() as stop,
             TrainingBar(plans, state.images) as bar,
             Feed(reader, schedule, config.seed, config.optimizer.discriminator_steps, device) as feed,
         ):
-            for fault in faults:
-                bar.say(f"skipped a broken checkpoint: {fault}")
-            if saved is not None:
-                bar.say(f"going on from {saved.images} images shown")
-            return run.go(feed, bar, stop, fresh=saved is None)
-
-
-def top_level(config: Config, reader: PyramidReader) -> int:
-    """Level at which the run ends: the data set's, or a coarser one if configured."""
-    finest = reader.manifest.resolution
-    wanted = config.data.resolution or finest
-    levels = {1 << level: level for level in range(2, reader.manifest.top_level + 1)}
-    if wanted not in levels:
-        raise InputError(f"data.resolution {wanted} is not in {reader.path}; it has {', '.join(map(str, levels))}")
-    return levels[wanted]
+            for note in [*notes, *run.metrics.notes]:
+                bar.say(note)
+            return run.go(feed, bar, stop, at_snapshot=saved is None or saved.facts["snapshot"])
 
 
 class _Run:
@@ -110,18 +84,25 @@ class _Run:
         schedule: Schedule,
         state: TrainingState,
         folder: RunFolder,
+        *,
+        resumed: bool,
     ) -> None:
         self.config, self.reader, self.schedule, self.state, self.folder = config, reader, schedule, state, folder
-        self.journal = Journal(folder, state.images)
+        self.resumed = resumed
+        self.journal = Journal(folder, state.images, resumed=resumed)
         self.metrics = SnapshotMetrics(reader, 1 << schedule.top_level, config.snapshots.metric_images, config.seed)
         self._clock = time.perf_counter()
 
-    def go(self, feed: Feed, bar: TrainingBar, stop: list[str], *, fresh: bool) -> bool:
-        """Step to the end of the schedule, or to the next safe point after a stop signal."""
+    def go(self, feed: Feed, bar: TrainingBar, stop: Stop, *, at_snapshot: bool) -> bool:
+        """Step to the end of the schedule, or to the next safe point after a stop signal.
+
+        `at_snapshot` says that the state stands where a snapshot is due, which may have been broken off.
+        """
         state, snapshots = self.state, self.config.snapshots
-        if fresh:
-            self._save_reals()
-            self._snapshot()
+        if not self.resumed:
+            self._save(snapshot=True)
+        if at_snapshot:
+            self._record(bar, stop)
         while state.images < self.schedule.total_images and not stop:
             stage = self.schedule.stage(state.images)
             before = state.images
@@ -134,27 +115,42 @@ class _Run:
             if due or _crosses(before, state.images, snapshots.log_every_kimg):
                 bar.losses(self.journal.write(stage, state.images, self._tick()))
             if due:
-                self._snapshot()
-                bar.resume_clock()
-                self.journal.restart_clock()
+                self._save(snapshot=True)
+                self._record(bar, stop)
         if stop:
             if not self.journal.empty:
-                self.journal.write(self.schedule.stage(max(state.images - 1, 0)), state.images, self._tick())
-            self._save()
-            bar.say(f"stopped by {stop[0]} at {state.images} images shown; the same command goes on from here")
+                self.journal.write(self._reached(), state.images, self._tick())
+                self._save(snapshot=False)
+            bar.say(f"stopped by {stop.reason} at {state.images} images shown; the same command goes on from here")
         self.journal.close()
-        return state.images >= self.schedule.total_images
+        return state.images >= self.schedule.total_images and not stop
 
-    def _snapshot(self) -> None:
-        """Sample grid, measurements, then the checkpoint: a kill in between repeats all of them, to the same bytes."""
-        sampler = self._sampler()
-        count = self.config.snapshots.columns * self.config.snapshots.rows
-        fakes = sampler.images(self.config.seed, np.arange(count))
-        path = self.folder.samples / f"fakes-{self.state.images:09d}.png"
-        grid.save_png(path, grid.tile(fakes, self.config.snapshots.columns))
-        for result in self.metrics.measure(sampler):
-            self.journal.write_metric(result, self.state.images, self._tick())
-        self._save()
+    def _record(self, bar: TrainingBar, stop: Stop) -> None:
+        """Sample grid and measurements of a snapshot whose checkpoint is written, unless they are there already.
+
+        After the checkpoint, so that a signal can break them off: they may take minutes at high resolutions, and the
+        same command makes up for them. The grid comes last and says that the rest is whole.
+        """
+        images = self.state.images
+        path = self.folder.samples / f"fakes-{images:09d}.png"
+        if stop or path.exists():
+            return
+        with stop.at_once():
+            sampler = self._sampler()
+            if not images:
+                self._save_reals()
+            results = self.metrics.measure(sampler)
+            self.folder.trim(self.folder.metrics_file, images - 1)  # what a kill left of an earlier attempt
+            for result in results:
+                self.journal.write_metric(result, images, self._tick())
+            fakes = sampler.images(self.config.seed, np.arange(self._cells))
+            grid.save_png(path, grid.tile(fakes, self.config.snapshots.columns))
+        bar.resume_clock()
+        self.journal.restart_clock()
+
+    @property
+    def _cells(self) -> int:
+        return self.config.snapshots.columns * self.config.snapshots.rows
 
     def _sampler(self) -> Sampler:
         stage = self._reached()
@@ -164,7 +160,8 @@ class _Run:
         """Stage at which the last step was made."""
         return self.schedule.stage(max(self.state.images - 1, 0))
 
-    def _save(self) -> None:
+    def _save(self, *, snapshot: bool) -> None:
+        self.state.check_finite()
         stage = self._reached()
         facts = {
             "config": to_mapping(self.config),
@@ -172,6 +169,7 @@ class _Run:
             "level": stage.level,
             "alpha": stage.alpha,
             "phase": self.state.phase,
+            "snapshot": snapshot,
             "seconds": self._tick(),
             "data": provenance.describe_data(self.reader),
             "versions": provenance.versions(),
@@ -180,9 +178,8 @@ class _Run:
         self.folder.save_checkpoint(state, self.config.snapshots.keep)
 
     def _save_reals(self) -> None:
-        count = self.config.snapshots.columns * self.config.snapshots.rows
         level = self.reader.level(self.schedule.top_level)
-        rows = Order(len(level), self.config.seed).rows(0, min(count, len(level)))
+        rows = Order(len(level), self.config.seed).rows(0, min(self._cells, len(level)))
         picture = grid.tile(level[rows], self.config.snapshots.columns)
         grid.save_png(self.folder.samples / "reals.png", picture)
 
@@ -198,41 +195,3 @@ def _crosses(before: int, after: int, every_kimg: float) -> bool:
     """True if a multiple of the interval lies in (before, after]: a function of the images shown alone."""
     every = every_kimg * 1000
     return int(after / every) > int(before / every)
-
-
-def _check_resume(folder: RunFolder, config: Config, reader: PyramidReader) -> None:
-    """Refuse to go on with a run that was begun with other options or other data."""
-    if not folder.exists:
-        return
-    begun = from_yaml(folder.config_file.read_text(encoding="utf-8"), str(folder.config_file))
-    changed = {key: pair for key, pair in differences(begun, config).items() if not key.startswith(_FREE_ON_RESUME)}
-    if changed:
-        listing = ", ".join(f"{key} was {old} and is {new}" for key, (old, new) in changed.items())
-        raise InputError(
-            f"{folder.path} holds a run with other options: {listing}; give the same options to go on, or another --out"
-        )
-    data = provenance.read_run_file(folder).get("data", {})
-    digest = reader.manifest.content_digest
-    if data.get("content_digest") not in (None, digest):
-        raise InputError(
-            f"{folder.path} was trained on {data.get('path')} (digest {data['content_digest'][:12]}), "
-            f"not on {reader.path} ({digest[:12]}); give the same --data to go on, or another --out"
-        )
-
-
-@contextmanager
-def _stop_flag() -> Iterator[list[str]]:
-    """List that names the signal once Ctrl-C or SIGTERM has come; a second one interrupts at once."""
-    received: list[str] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(signal.Signals(number).name)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

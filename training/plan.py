@@ -44,7 +44,7 @@ class LevelPlan:
 
 
 def make_plan(config: Config, schedule: Schedule) -> list[LevelPlan]:
-    """Plan of every level of a run, traced on torch's meta device: no memory, no arithmetic.
+    """Plan of every level of a run, traced on torch's meta device, which has no memory and does no arithmetic.
 
     Raises
     ------

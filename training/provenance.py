@@ -7,14 +7,12 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from datasets.atomic import write_text
-from datasets.errors import InputError
 from datasets.formats import PyramidReader
 from growgan import __version__
 from training.config import Config
@@ -48,20 +46,18 @@ def write_run_files(
     reader: PyramidReader,
     schedule: Schedule,
     plans: list[LevelPlan],
-    begun: Mapping[str, str],
     device: torch.device,
+    *,
+    preset: str,
+    command: str,
 ) -> None:
-    """Write config.yaml and run.json; when a run is resumed, keep how it was begun and update its length."""
+    """Write config.yaml and run.json; a resumed run keeps the time of its start."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     facts: dict[str, Any] = {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "preset": preset,
+        "command": command,
+        "started": _started(folder) or now,
         "data": describe_data(reader),
-    }
-    if folder.exists:
-        old = read_run_file(folder)
-        facts |= {key: old[key] for key in ("started", *begun) if key in old}
-    facts = {
-        **begun,
-        **facts,
         "versions": versions(),
         "hardware": {
             "cpu": _cpu(),
@@ -96,15 +92,12 @@ def write_run_files(
     write_text(folder.config_file, to_yaml(config))  # last: from now on the folder holds a run
 
 
-def read_run_file(folder: RunFolder) -> dict[str, Any]:
-    """What run.json holds."""
+def _started(folder: RunFolder) -> str:
+    """When the run in a folder was begun, empty if that cannot be told."""
     try:
-        facts = json.loads(folder.run_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder.run_file} cannot be read ({error}); choose another --out") from None
-    if not isinstance(facts, dict):
-        raise InputError(f"{folder.run_file} does not hold a mapping; choose another --out")
-    return facts
+        return str(json.loads(folder.run_file.read_text(encoding="utf-8"))["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _device(device: torch.device) -> str:

@@ -21,8 +21,9 @@ from datasets.formats import open_pyramid
 from training import presets
 from training.config import load_preset, plugin_names
 from training.growth import Schedule
-from training.loop import top_level, train
+from training.loop import train
 from training.plan import LevelPlan, make_plan
+from training.resuming import top_level
 from training.settings import to_yaml, with_settings
 
 PRESETS = plugin_names(presets)
@@ -58,7 +59,13 @@ def cli(
     if out is None:
         raise click.UsageError("Missing option '--out'; only --dry-run goes without.")
     command = shlex.join(["python", *_displayed(sys.argv)])
-    if not train(config, reader, out, _device(device), preset=preset, command=command):
+    try:
+        complete = train(config, reader, out, _device(device), preset=preset, command=command)
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise InputError(f"out of memory ({str(error).splitlines()[0]}); lower growth.batch or network.*") from None
+        raise
+    if not complete:
         sys.exit(130)
     console.say(f"done: {out}")
     console.say(f"  a report:    metrics report {out}")
@@ -98,7 +105,7 @@ def _device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).item()  # an element to read: the meta device has none
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"--device {name} cannot be used ({reason}); choose cpu or a GPU that is there") from None

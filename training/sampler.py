@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +31,7 @@ class Sampler:
     Parameters
     ----------
     generator : nn.Module
-        In any architecture of training/architectures.
+        In any architecture of training/architectures; its weights must not change while the sampler is in use.
     level : int
         log2 of the resolution that the generator has reached.
     alpha : float
@@ -45,6 +46,7 @@ class Sampler:
         self.alpha = alpha
         self.resolution = resolution
         self.block = max(4, min(64, 64 * 128**2 // 4**level))  # bounds the memory; a function of the level alone
+        self._kept: tuple[tuple[int, int], NDArray[np.uint8]] | None = None
 
     @classmethod
     def from_path(cls, path: Path) -> tuple[Sampler, Path]:
@@ -84,19 +86,22 @@ class Sampler:
         ndarray of uint8, shape (n, 3, resolution, resolution)
         """
         out = np.empty((len(rows), 3, self.resolution, self.resolution), np.uint8)
+        factor = self.resolution >> self.level
         blocks = rows // self.block
         for block in np.unique(blocks):
             places = np.flatnonzero(blocks == block)
-            out[places] = self._block(seed, int(block))[rows[places] % self.block]
+            drawn = self._block(seed, int(block))[rows[places] % self.block]
+            out[places] = drawn.repeat(factor, axis=2).repeat(factor, axis=3)
         return out
 
     @torch.inference_mode()
     def _block(self, seed: int, number: int) -> NDArray[np.uint8]:
-        size = cast("int", self.generator.latent_size)
-        z = latents(seed, number * self.block, self.block, size).to(next(self.generator.parameters()).device)
-        pixels = to_uint8(self.generator(z, self.level, self.alpha))
-        factor = self.resolution >> self.level
-        return pixels.repeat_interleave(factor, 2).repeat_interleave(factor, 3).cpu().numpy()
+        """Images of a whole block at the level's own resolution; the latest block is kept for the next call."""
+        if self._kept is None or self._kept[0] != (seed, number):
+            size = cast("int", self.generator.latent_size)
+            z = latents(seed, number * self.block, self.block, size).to(next(self.generator.parameters()).device)
+            self._kept = (seed, number), to_uint8(self.generator(z, self.level, self.alpha)).cpu().numpy()
+        return self._kept[1]
 
 
 class GeneratorImageSet(ImageSet):
@@ -121,7 +126,7 @@ class GeneratorImageSet(ImageSet):
         self._sampler = sampler
         self._seed = seed
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 over the weights, the level and the seed."""
         state = hashlib.sha256(f"{self._sampler.level} {self._sampler.alpha} {self._seed}".encode())

@@ -6,7 +6,9 @@ type with its dotted key.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -59,7 +61,10 @@ def from_mapping(mapping: Mapping[str, Any], where: str) -> Config:
         "network": load_plugin(architectures, str(mapping.get("arch", base.arch)), f"{where}: arch").Config,
         "objective": load_plugin(losses, str(mapping.get("loss", base.loss)), f"{where}: loss").Config,
     }
-    return _build(Config, mapping, where, "", plugin_types)
+    try:
+        return _build(Config, mapping, where, "", plugin_types)
+    except InputError as error:  # the checks of single fields do not know where a value came from
+        raise InputError(str(error) if where in str(error) else f"{where}: {error}") from None
 
 
 def from_yaml(text: str, where: str) -> Config:
@@ -172,11 +177,11 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
             for k, v in value.items()
         }
     if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 1e-3, without a point, as text
-        except ValueError:
-            pass
-    elif type(value) is kind:
+        with contextlib.suppress(ValueError, OverflowError):
+            number = float(value)  # YAML reads 1e-3, without a point, as text
+            if math.isfinite(number):
+                return number
+    elif type(value) is kind and not (kind is float and not math.isfinite(value)):
         return value
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
     raise InputError(f"{where}: {key} must be {names.get(kind, kind)}, got {value!r}")

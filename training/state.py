@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Mapping
 
@@ -44,7 +45,8 @@ class TrainingState:
 
     def __init__(self, config: Config, resolution: int, device: torch.device) -> None:
         architecture = load_architecture(config)
-        with torch.random.fork_rng(devices=[]):
+        nowhere = torch.device("meta") if device.type == "meta" else contextlib.nullcontext()
+        with nowhere, torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.generator: nn.Module = architecture.Generator(config.network, resolution)
             self.discriminator: nn.Module = architecture.Discriminator(config.network, resolution)
@@ -64,6 +66,22 @@ class TrainingState:
 
     def _optimized(self) -> dict[str, nn.Module]:
         return {"optimizer_g": self.generator, "optimizer_d": self.discriminator}
+
+    def check_finite(self) -> None:
+        """Refuse a state with a number that is not finite, so that no checkpoint ever holds one.
+
+        Raises
+        ------
+        InputError
+            With the names of the tensors.
+        """
+        broken = [name for name, tensor in self.tensors().items() if not torch.isfinite(tensor).all()]
+        if broken:
+            some = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
+            raise InputError(
+                f"training diverged by {self.images} images shown: {len(broken)} tensors are not finite ({some}); "
+                "start again elsewhere with a lower growth.learning_rate or a higher objective.gradient_weight"
+            )
 
     def reset_optimizers(self) -> None:
         """Forget Adam's moments."""

@@ -44,11 +44,14 @@ def update(state: TrainingState, reals: Tensor, stage: Stage, config: Config, ha
         state.reset_optimizers()
     state.phase = stage.phase
     state.set_learning_rate(stage.learning_rate)
+    steps = config.optimizer.discriminator_steps
     logs: dict[str, Tensor] = {}
-    for k, batch in enumerate(reals.chunk(config.optimizer.discriminator_steps)):
-        logs = _step_discriminator(state, _shown(batch, stage, config, state.images + k), stage, config, halvings, k)
+    for k, batch in enumerate(reals.chunk(steps)):
+        shown = _shown(batch, stage, config, state.images + k)
+        for name, value in _step_discriminator(state, shown, stage, config, halvings, k).items():
+            logs[name] = logs.get(name, torch.zeros_like(value)) + value / steps
     logs |= _step_generator(state, stage, config)
-    ema.update(state.average, state.generator, config.ema.decay_of_step(stage.batch))
+    ema.update(state.average, state.generator, config.ema.decay_of_step(len(reals)))
     state.images += len(reals)
     return logs
 

@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from datasets.atomic import write_text
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
-from training import checkpoint, loop
+from training import checkpoint, loop, provenance
 from training.config import Config, load_preset
+from training.evaluation import SnapshotMetrics
 from training.settings import with_settings
 from training.step import update
 
@@ -145,6 +147,89 @@ def test_a_torn_checkpoint_is_skipped(tmp_path: Path, config: Config, data: Path
     assert previous.exists()
     found = tensors_of(whole)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_torn_checkpoint_never_outlives_a_whole_one(config: Config, data: Path, whole: Path) -> None:
+    """With room for one checkpoint, the torn newest must not push out the one that the run goes on from."""
+    newest = checkpoint.listed(whole / "checkpoints")[0]
+    newest.write_bytes(newest.read_bytes()[:100])
+    one = with_settings(config, ["snapshots.keep=1"])
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 388, signal.SIGTERM)
+        assert not loop.train(one, open_pyramid(data), whole, CPU)
+    (left,) = checkpoint.listed(whole / "checkpoints")
+    assert checkpoint.load(left).images == 388
+
+
+@pytest.mark.parametrize("name", ["run.json", "config.yaml"])
+def test_a_kill_before_the_run_has_begun_loses_nothing(
+    tmp_path: Path, config: Config, data: Path, reference: Path, name: str
+) -> None:
+    """The first files of a run are torn off one by one; the same command starts anew in the same folder."""
+    out = tmp_path / "run"
+
+    def dying(path: Path, text: str) -> None:
+        if path.name == name:
+            path.with_name(f".{name}.1.partial").write_text(text[:10])
+            raise KeyboardInterrupt
+        write_text(path, text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "write_text", dying)
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(config, open_pyramid(data), out, CPU)
+    assert loop.train(config, open_pyramid(data), out, CPU)
+    assert_same(reference, out)
+    assert not list(out.rglob(".*.partial"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, None], ids=["SIGTERM", "failure"])
+def test_a_snapshot_that_was_broken_off_is_made_up_for(
+    tmp_path: Path, config: Config, data: Path, reference: Path, number: int | None
+) -> None:
+    """The measurement of the third snapshot is interrupted; its checkpoint is written already."""
+    out = tmp_path / "run"
+    measure, calls = SnapshotMetrics.measure, []
+
+    def dying(self: SnapshotMetrics, sampler: object) -> object:
+        calls.append(sampler)
+        if len(calls) == 3:
+            if number is None:
+                raise RuntimeError("the machine fails")
+            os.kill(os.getpid(), number)
+        return measure(self, sampler)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SnapshotMetrics, "measure", dying)
+        if number is None:
+            with pytest.raises(RuntimeError, match="the machine fails"):
+                loop.train(config, open_pyramid(data), out, CPU)
+        else:
+            assert not loop.train(config, open_pyramid(data), out, CPU)
+    assert checkpoint.load(checkpoint.listed(out / "checkpoints")[0]).images == 96
+    assert not (out / "samples" / "fakes-000000096.png").exists()
+    assert loop.train(config, open_pyramid(data), out, CPU)
+    assert_same(reference, out)
+    assert logged(out, "metrics.jsonl") == logged(reference, "metrics.jsonl")
+
+
+def test_a_run_without_its_checkpoints_is_not_erased(config: Config, data: Path, whole: Path) -> None:
+    for path in checkpoint.listed(whole / "checkpoints"):
+        path.unlink()
+    log = (whole / "log.jsonl").read_text()
+    with pytest.raises(InputError, match="has a log but no checkpoint"):
+        loop.train(config, open_pyramid(data), whole, CPU)
+    assert (whole / "log.jsonl").read_text() == log
+
+
+def test_damaged_records_do_not_stop_a_run(config: Config, data: Path, whole: Path, reference: Path) -> None:
+    """run.json and the logs are for people and reports; all that training needs is in the checkpoint."""
+    (whole / "run.json").write_bytes(b"\xff\xfe{")
+    with (whole / "log.jsonl").open("ab") as log:
+        log.write(b'{"images": 400, "lo\xff')
+    assert loop.train(config, open_pyramid(data), whole, CPU)
+    assert logged(whole, "log.jsonl") == logged(reference, "log.jsonl")
+    assert json.loads((whole / "run.json").read_text())["total_images"] == 400
 
 
 def test_no_whole_checkpoint_is_an_error_and_removes_nothing(config: Config, data: Path, whole: Path) -> None:

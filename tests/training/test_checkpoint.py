@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -72,18 +73,24 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "missing.safetensors")
 
 
-def test_a_failing_save_leaves_the_old_file_and_nothing_else(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved: Path) -> None:
+    """The system itself refuses to let the file grow, as a full disk does."""
     before = saved.read_bytes()
-
-    def fail(tensors: object, filename: Path, metadata: object) -> None:
-        filename.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "save_file", fail)
-    with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(saved, Checkpoint(1234, {}, {"average/x": torch.zeros(1)}))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*checkpoint-000001234.safetensors .*free room"):
+            checkpoint.save(saved, Checkpoint(1234, {}, {"average/x": torch.zeros(10_000)}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_others_may_read_a_checkpoint(saved: Path) -> None:
+    plain = saved.with_name("plain")
+    plain.touch()
+    assert saved.stat().st_mode == plain.stat().st_mode
 
 
 def test_listing_is_newest_first_and_skips_unfinished_files(tmp_path: Path) -> None:

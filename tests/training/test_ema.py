@@ -26,6 +26,9 @@ def test_update_is_the_recursion() -> None:
 def test_units() -> None:
     assert ema.Config(decay=0.99).decay_of_step(64) == 0.99
     assert ema.Config(decay=0.99, unit="images").decay_of_step(64) == pytest.approx(0.99**4)
+    # Table 1 of the paper, rows a and c: five discriminator steps of 64 and of 16 images
+    assert ema.Config(unit="images").decay_of_step(5 * 64) == pytest.approx(0.999**20)
+    assert ema.Config(unit="images").decay_of_step(5 * 16) == pytest.approx(0.999**5)
 
 
 def test_decay_is_checked() -> None:

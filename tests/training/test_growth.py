@@ -138,11 +138,11 @@ def test_segments_agree_with_stages(config: Config, top: int) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fade_kimg": -1}, "growth.fade_kimg must be 0 or more, got -1"),
+        ({"fade_kimg": -1}, r"growth.fade_kimg must be from 0 to 1e\+09, got -1"),
         ({"total_kimg": 0}, "growth.total_kimg must be above 0"),
-        ({"batch": 0}, "growth.batch must be 1 or more"),
+        ({"batch": 0}, "growth.batch must be from 1 to 65536"),
         ({"batch_by_resolution": {63: 4}}, "growth.batch_by_resolution: 63 is not a side"),
-        ({"batch_by_resolution": {64: 0}}, "growth.batch_by_resolution.64 must be 1 or more"),
+        ({"batch_by_resolution": {64: 0}}, "growth.batch_by_resolution.64 must be from 1 to"),
         ({"learning_rate": 0.0}, "growth.learning_rate must be above 0"),
         ({"learning_rate": math.nan}, "growth.learning_rate must be above 0"),
         ({"initial_resolution": 256}, "finer than the data set's 128"),

@@ -60,6 +60,8 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"network.{name} must be 1 or more, got {value}")
+        if not 0 <= self.fmap_decay <= 16:
+            raise InputError(f"network.fmap_decay must be from 0 to 16, got {self.fmap_decay}")
 
     def channels(self, level: int) -> int:
         """Feature maps of a layer that works at 2^level x 2^level."""

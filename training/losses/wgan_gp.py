@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from datasets.errors import InputError
 from training.losses import Discriminate, Terms
 
 
@@ -38,6 +39,13 @@ class Config:
     target_norm: float = 1.0
     drift: float = 0.001
     penalty_space: Literal["full", "native"] = "full"
+
+    def __post_init__(self) -> None:
+        for name in ("gradient_weight", "drift"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"objective.{name} must be 0 or more, got {getattr(self, name)}")
+        if not self.target_norm > 0:
+            raise InputError(f"objective.target_norm must be above 0, got {self.target_norm}")
 
 
 def discriminator_terms(

@@ -1,0 +1,80 @@
+"""Going on with a run: what must be the same, and where the run stands."""
+
+from __future__ import annotations
+
+from datasets.errors import InputError
+from datasets.formats import PyramidReader
+from training.checkpoint import Checkpoint
+from training.config import Config
+from training.folder import RunFolder
+from training.settings import differences, from_yaml
+from training.state import TrainingState
+
+# A resumed run may change these: they say how long it lasts and what it writes, not what it computes.
+_FREE = ("growth.total_kimg", "snapshots.")
+
+
+def top_level(config: Config, reader: PyramidReader) -> int:
+    """Level at which the run ends: the data set's, or a coarser one if configured."""
+    wanted = reader.manifest.resolution if config.data.resolution is None else config.data.resolution
+    levels = {1 << level: level for level in range(2, reader.manifest.top_level + 1)}
+    if wanted not in levels:
+        raise InputError(f"data.resolution {wanted} is not in {reader.path}; it has {', '.join(map(str, levels))}")
+    return levels[wanted]
+
+
+def check_options(folder: RunFolder, config: Config) -> None:
+    """Refuse to go on with a run that was begun with other options."""
+    if not folder.exists:
+        return
+    try:
+        text = folder.config_file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder.config_file} cannot be read ({error}); choose another --out") from None
+    begun = from_yaml(text, str(folder.config_file))
+    changed = {key: pair for key, pair in differences(begun, config).items() if not key.startswith(_FREE)}
+    if changed:
+        listing = ", ".join(f"{key} was {old} and is {new}" for key, (old, new) in changed.items())
+        raise InputError(
+            f"{folder.path} holds a run with other options: {listing}; give the same options to go on, or another --out"
+        )
+
+
+def resume(folder: RunFolder, state: TrainingState, reader: PyramidReader) -> tuple[Checkpoint | None, list[str]]:
+    """Bring `state` and the logs to the newest whole checkpoint.
+
+    Returns
+    -------
+    tuple of (Checkpoint or None, list of str)
+        That checkpoint, and what to tell the user.
+
+    Raises
+    ------
+    InputError
+        If there are checkpoints but no whole one, or logs but no checkpoint (starting again would erase them), or the
+        run was trained on other data.
+    """
+    saved, faults = folder.last_checkpoint()
+    if saved is None:
+        if faults:
+            raise InputError(f"no checkpoint of {folder.path} is whole: {'; '.join(faults)}; remove it to start again")
+        if folder.log_file.exists() and folder.log_file.stat().st_size:
+            raise InputError(f"{folder.path} has a log but no checkpoint; bring it back, or remove it to start again")
+        folder.rewind(-1)
+        return None, []
+    _check_data(folder, saved.facts["data"], reader)
+    state.restore(saved.tensors, str(folder.checkpoints))
+    state.images, state.seconds = saved.images, float(saved.facts["seconds"])
+    state.phase = int(saved.facts["phase"])
+    folder.rewind(state.images)
+    notes = [f"left out a broken checkpoint: {fault}" for fault in faults]
+    return saved, [*notes, f"going on from {saved.images} images shown"]
+
+
+def _check_data(folder: RunFolder, data: dict[str, str], reader: PyramidReader) -> None:
+    digest = reader.manifest.content_digest
+    if data["content_digest"] != digest:
+        raise InputError(
+            f"{folder.path} was trained on {data['path']} (digest {data['content_digest'][:12]}), "
+            f"not on {reader.path} ({digest[:12]}); give the same --data to go on, or another --out"
+        )
