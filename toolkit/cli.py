@@ -18,6 +18,7 @@ from datasets.decode import MAX_PIXELS
 from datasets.errors import InputError
 from toolkit import contact_sheet, inspection, sources, verification
 from toolkit.build import Summary, build
+from toolkit.export import Exported, export_folder, export_tfrecord
 from toolkit.plan import Options
 from toolkit.transforms import FILTERS, Crop
 from toolkit.workers import num_cores
@@ -41,6 +42,7 @@ def cli() -> None:
       toolkit inspect photos.h5
       toolkit show photos.h5 photos.png
       toolkit verify photos.h5
+      toolkit export photos.h5 photos-png --format folder
     """  # noqa: D301
 
 
@@ -204,6 +206,52 @@ def show(file: Path, out: Path, num: int, seed: int, overwrite: bool) -> None:
     console.say(f"{out}: {len(rows)} images of {file}")
 
 
+@cli.command("export")
+@click.argument("pyramid", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["tfrecord", "folder"]),
+    help="Needed. tfrecord: every level, as the 2017 TensorFlow tools read it. folder: one level as PNG files.",
+)
+@click.option("--resolution", type=int, metavar="N", help="Side of the level, for --format folder; default the finest.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Threads; default one per core. Changes no byte.")
+@_json_option
+def export(
+    pyramid: Path, out: Path, layout: str | None, resolution: int | None, jobs: int | None, json_to: str | None
+) -> None:
+    """Write the images of PYRAMID into the new folder OUT, for programs that cannot read pyramids.
+
+    tfrecord makes OUT/OUT-r02.tfrecords and so on, one file for each level; the number is log2 of the side. folder
+    makes OUT/000000.png and so on, named by the number of the row, in sub-folders of 1000 if there are more. The images
+    are in the order of the pyramid, and each is compared with its digest. OUT appears when it is whole.
+
+    \b
+    Examples:
+      toolkit export photos.h5 photos-tf --format tfrecord
+      toolkit export photos.h5 photos-png --format folder
+      toolkit export photos.h5 small --format folder --resolution 32
+    """  # noqa: D301
+    if layout is None:
+        raise click.UsageError("--format is needed: tfrecord or folder")
+    if layout == "tfrecord" and resolution is not None:
+        raise click.UsageError("--resolution is for --format folder: TFRecord files hold every level")
+    _check_json(json_to)
+    threads = jobs or num_cores()
+    try:
+        if layout == "tfrecord":
+            done = export_tfrecord(pyramid, out, jobs=threads, progress=console.progress)
+        else:
+            done = export_folder(pyramid, out, resolution=resolution, jobs=threads, progress=console.progress)
+    except KeyboardInterrupt:
+        console.say("stopped before the end, and nothing of it was left; run the same command again")
+        raise
+    _print_exported(done)
+    if json_to:
+        console.write_json(json_to, done.to_json())
+
+
 def main() -> None:
     """Run the command line."""
     console.run(cli)
@@ -234,6 +282,16 @@ def _print_summary(summary: Summary) -> None:
         "applied": applied or "nothing",
         "speed": f"{summary.rows_per_sec:.1f} rows/s, {summary.seconds:.1f} s in all",
         "content digest": manifest.content_digest,
+    }
+    console.say(_facts(facts.items()))
+
+
+def _print_exported(done: Exported) -> None:
+    sides = ", ".join(f"{side}x{side}" for side in done.resolutions)
+    facts = {
+        "folder": f"{done.path} ({done.files} files, {done.bytes / 1e6:.1f} MB)",
+        "images": f"{done.num_images} of {sides}",
+        "content digest": done.content_digest,
     }
     console.say(_facts(facts.items()))
 

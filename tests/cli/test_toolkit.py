@@ -139,7 +139,7 @@ def test_equal_builds_are_equal_byte_for_byte(photos: Path, tmp_path: Path) -> N
     assert one.read_bytes() == two.read_bytes()
 
 
-@pytest.mark.parametrize("command", ["make-pyramid", "inspect", "verify", "show", None])
+@pytest.mark.parametrize("command", ["make-pyramid", "inspect", "verify", "show", "export", None])
 def test_help_has_examples(run: Run, command: str | None) -> None:
     code, stdout, _ = run(*([command] if command else []), "--help")
     assert code == 0
@@ -353,6 +353,53 @@ def test_show_refuses_what_it_cannot_write(run: Run, built: Path, tmp_path: Path
     assert listing(tmp_path) == before
 
 
+def test_export(run: Run, built: Path, tmp_path: Path) -> None:
+    code, stdout, stderr = run("export", built, tmp_path / "records", "--format", "tfrecord", "--json", "-")
+    assert code == 0
+    assert json.loads(stdout) == {
+        "path": str(tmp_path / "records"),
+        "num_images": 5,
+        "resolutions": [4, 8, 16],
+        "files": 3,
+        "bytes": 5 * (98 + 247 + 823),
+        "content_digest": open_pyramid(built).manifest.content_digest,
+    }
+    assert "images          5 of 4x4, 8x8, 16x16" in stderr
+    code, stdout, stderr = run("export", built, tmp_path / "png", "--format", "folder", "--resolution", 8)
+    assert (code, stdout) == (0, "")
+    assert "(5 files, " in stderr
+    assert listing(tmp_path / "png") == [f"00000{row}.png" for row in range(5)]
+    assert listing(tmp_path / "records") == [f"records-r0{level}.tfrecords" for level in (2, 3, 4)]
+    assert run("make-pyramid", tmp_path / "png", tmp_path / "again.h5", "--resolution", 8)[0] == 0
+
+
+EXPORTS = {
+    (): (2, "--format is needed: tfrecord or folder"),
+    ("--format", "zip"): (2, "Invalid value for '--format'"),
+    ("--format", "tfrecord", "--resolution", "8"): (2, "--resolution is for --format folder"),
+    ("--format", "folder", "--resolution", "32"): (1, "has no level of 32 pixels; it has 4, 8, 16"),
+    ("--format", "folder", "--resolution", "17"): (1, "--resolution 17 is not a side a pyramid can have"),
+    ("--format", "folder", "--jobs", "0"): (2, "Invalid value for '--jobs'"),
+    ("--format", "folder", "--json", "missing/a.json"): (1, "missing does not exist; create it first"),
+}
+
+
+@pytest.mark.parametrize("options", EXPORTS)
+def test_bad_options_of_export(run: Run, built: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    code, message = EXPORTS[options]
+    before = listing(tmp_path)
+    assert message in refused(run("export", built, tmp_path / "out", *options), code)
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_export_of_bad_data_sets(run: Run, built: Path, tmp_path: Path, kind: str) -> None:
+    damaged(built, kind)
+    before = listing(tmp_path)
+    assert DAMAGES[kind] in refused(run("export", built, tmp_path / "out", "--format", "tfrecord"))
+    assert listing(tmp_path) == before
+
+
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
     """A photograph whose tiles take some seconds to write."""
@@ -385,6 +432,24 @@ def test_an_interrupted_build_leaves_nothing(many: Path, tmp_path: Path, numbers
     assert "nothing of it was left; run the same command again" in stderr.decode()
     assert "Traceback" not in stderr.decode()
     assert listing(tmp_path) == ["many.png"]
+
+
+def test_an_interrupted_export_leaves_nothing(run: Run, many: Path, tmp_path: Path) -> None:
+    tiles = ("--tile", 64, "--stride", 10)
+    assert run("make-pyramid", many, tmp_path / "set.h5", *tiles)[0] == 0
+    before = listing(tmp_path)
+    command = [sys.executable, "-m", "toolkit.cli", "export", tmp_path / "set.h5", tmp_path / "png"]
+    process = subprocess.Popen([*command, "--format", "folder", "--jobs", "1"], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / ".png.partial" / "000" / "000000.png").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.decode().splitlines()[-1] == "interrupted"
+    assert listing(tmp_path) == before
 
 
 def test_a_killed_build_leaves_nothing_that_looks_whole(run: Run, many: Path, tmp_path: Path) -> None:
