@@ -172,10 +172,13 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise InputError(f"{where}: {key} must be a table such as {{256: 14}}, got {value!r}")
-        return {
-            _convert(arguments[0], k, where, f"{key}, key {k}"): _convert(arguments[1], v, where, f"{key}.{k}")
-            for k, v in value.items()
-        }
+        table = {}
+        for k, v in value.items():
+            number = int(k) if arguments[0] is int and isinstance(k, str) and k.isdecimal() else k  # as JSON keeps it
+            table[_convert(arguments[0], number, where, f"{key}, key {k}")] = _convert(
+                arguments[1], v, where, f"{key}.{k}"
+            )
+        return table
     if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         with contextlib.suppress(ValueError, OverflowError):
             number = float(value)  # YAML reads 1e-3, without a point, as text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from training.settings import differences, from_mapping, from_yaml, to_mapping, 
 def test_written_form_reads_back_equal(name: str) -> None:
     config = load_preset(name)
     assert from_yaml(to_yaml(config), "test") == config
+    assert from_mapping(json.loads(json.dumps(to_mapping(config))), "test") == config  # as checkpoints keep it
 
 
 @settings(max_examples=50, deadline=None)

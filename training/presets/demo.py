@@ -7,12 +7,22 @@ from training.growth import Config as Growth
 
 
 def preset() -> Config:
-    """Galaxies at 32x32 in about four minutes on two CPU cores, from tiles of one Hubble photograph."""
+    """Galaxies at 32x32 from tiles of one Hubble photograph, in about five minutes on two CPU cores.
+
+    Seen on 22 November 2026 (AMD EPYC, two cores): 4 min 32 s of training, SWD x1000 of 38.9 against 512 reals at the
+    end, 350 before training, floor 14.7; MS-SSIM 0.349, reals 0.299.
+    """
     return Config(
         network=Network(fmap_base=256, fmap_max=32),
         growth=Growth(
-            fade_kimg=4, stabilize_kimg=4, total_kimg=32, batch=8, batch_by_resolution={4: 16}, learning_rate=0.002
+            fade_kimg=3,
+            stabilize_kimg=3,
+            total_kimg=30,
+            batch=8,
+            batch_by_resolution={4: 16},
+            learning_rate=0.003,
+            learning_rate_by_resolution={32: 0.002},
         ),
         ema=Average(decay=0.995),
-        snapshots=SnapshotConfig(every_kimg=4, log_every_kimg=0.5, metric_images=1024),
+        snapshots=SnapshotConfig(every_kimg=3, log_every_kimg=0.5, metric_images=512),
     )
