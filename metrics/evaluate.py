@@ -62,7 +62,7 @@ def evaluate(
 
 
 class Evaluator:
-    """`evaluate` for many sets of fakes against the same reals, which are read and prepared once.
+    """`evaluate` for many sets of fakes against the same reals, which are read once.
 
     A trainer makes one of these and calls it with every new set of samples. Parameters are those of `evaluate`.
     """
