@@ -1,10 +1,12 @@
-"""Files that are either whole or not there: write beside, flush to disk, rename."""
+"""Files and folders that are either whole or not there: write beside, flush to disk, rename."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,58 +36,184 @@ def replacing(path: Path | str) -> Iterator[Path]:
         raise
 
 
-def claim(path: Path) -> tuple[Path, int]:
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `out`; it becomes `out` when the block ends without an exception.
+
+    What a killed process left behind is removed by the next one; two cannot write at once.
+
+    Raises
+    ------
+    InputError
+        If another process is writing `out`, if something stands there at the end, or if the system refuses.
+    """
+    with system_errors(out):
+        temporary, descriptor = claim_folder(out)
+        try:
+            empty_folder(temporary)
+            yield temporary
+            os.sync()  # one call for many files; the rename must not reach the disk before them
+            temporary.rename(out)
+            flush_folder(out.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+def partial_path(path: Path) -> Path:
+    """Hidden name under which a file or folder that takes long to write grows, beside `path`."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def claim(path: Path, *, empty: bool = True) -> tuple[Path, int]:
     """Open the temporary file in which `path` grows, for this process alone.
 
     For files that take long to write. The name is always the same, so that what a killed process left behind is used
     again instead of filling the disk; the lock goes with the process. Keep the descriptor open until the file has been
     published or removed.
 
+    Parameters
+    ----------
+    path : Path
+        The file to be.
+    empty : bool
+        Remove what a killed process left in the temporary file; False keeps it, so that the work can go on.
+
     Returns
     -------
     tuple of (Path, int)
-        The temporary file, now empty, and its descriptor.
+        The temporary file and its descriptor.
 
     Raises
     ------
     InputError
         If another process is writing the same file.
     """
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = partial_path(path)
     while True:
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise InputError(f"another process is writing {path}; wait for it or choose another name") from None
-        # Whoever held the lock may have published or removed the file between our two calls: then it is not ours.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), temporary.stat()):
-                os.ftruncate(descriptor, 0)
+            _lock(descriptor, path)
+            # Whoever held the lock may have published or removed the file between our two calls: then it is not ours.
+            if _is_still(temporary, descriptor):
+                if empty:
+                    os.ftruncate(descriptor, 0)
+                flush_folder(path.parent)
                 return temporary, descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
 
 
+def claim_folder(path: Path) -> tuple[Path, int]:
+    """Open the temporary folder in which `path` grows, for this process alone; what it holds stays. See `claim`."""
+    temporary = partial_path(path)
+    while True:
+        temporary.mkdir(exist_ok=True)
+        descriptor = -1
+        try:
+            descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
+            _lock(descriptor, path)
+            if _is_still(temporary, descriptor):
+                flush_folder(path.parent)
+                return temporary, descriptor
+        except FileNotFoundError:
+            pass  # published or removed after it was seen
+        except BaseException:
+            if descriptor >= 0:
+                os.close(descriptor)
+            raise
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"another process is writing {path}; wait for it or choose another name") from None
+
+
+def _is_still(temporary: Path, descriptor: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), temporary.stat())
+    return False
+
+
 def publish(temporary: Path, path: Path) -> None:
-    """Flush `temporary` to disk and rename it to `path`."""
+    """Flush the file `temporary` to disk and rename it to `path`."""
     descriptor = os.open(temporary, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     temporary.replace(path)
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable, on systems where a folder can be opened."""
+def publish_folder(temporary: Path, path: Path) -> None:
+    """Rename the folder `temporary`, whose files are on disk, to `path`, in place of what is there.
+
+    A folder cannot be put in place of another in one step: what was there is moved aside first, to ``.NAME.replaced``.
+    """
+    flush_folder(temporary)
+    aside = path.with_name(f".{path.name}.replaced")
+    there = os.path.lexists(path)
+    if there:
+        _remove(aside)
+        path.rename(aside)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        if there:
+            aside.rename(path)
+        raise
+    flush_folder(path.parent)
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def flush_data(descriptor: int) -> None:
+    """Bring the content of an open file to disk, and of what is known about it only what is needed to read it."""
+    getattr(os, "fdatasync", os.fsync)(descriptor)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make new and changed names in `folder` durable, on systems where a folder can be opened."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def empty_folder(folder: Path, keep: frozenset[str] = frozenset()) -> None:
+    """Remove what a folder holds, except the names to keep."""
+    for entry in folder.iterdir():
+        if entry.name not in keep:
+            _remove(entry)
+
+
+@contextlib.contextmanager
+def system_errors(path: Path) -> Iterator[None]:
+    """Turn an error of the system, such as a full disk, into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            reason += "; choose another name or remove it"
+        raise InputError(f"cannot write {path}: {reason}") from None
 
 
 def write_text(path: Path | str, text: str) -> None:

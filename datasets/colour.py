@@ -12,7 +12,17 @@ from PIL import Image, ImageCms
 _PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258  # TIFF tags
 
 
-def to_srgb(image: Image.Image, background: tuple[int, int, int]) -> tuple[NDArray[np.uint8], list[str]]:
+def is_srgb(profile: bytes) -> bool:
+    """True if a profile is sound and leaves RGB pixels as they are: sRGB, perhaps under another name."""
+    try:
+        return _transform_to_srgb(profile, "RGB") is None
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+
+
+def to_srgb(
+    image: Image.Image, background: tuple[int, int, int], low: Image.Image | None = None
+) -> tuple[NDArray[np.uint8], list[str]]:
     """Convert a loaded picture.
 
     Parameters
@@ -21,6 +31,8 @@ def to_srgb(image: Image.Image, background: tuple[int, int, int]) -> tuple[NDArr
         Any mode but ``I``, ``F`` and ``LAB``.
     background : tuple of int
         sRGB colour in [0, 255] behind transparent pixels.
+    low : Image or None
+        The low bytes of a picture of 16-bit RGB or RGBA, of which `image` has the high bytes.
 
     Returns
     -------
@@ -29,7 +41,7 @@ def to_srgb(image: Image.Image, background: tuple[int, int, int]) -> tuple[NDArr
     notes : list of str
         What was done, by the names that `datasets.decode` lists.
     """
-    colour, alpha = _split(image)
+    colour, alpha = _split(image) if low is None else _split_16_bit_colour(image, low)
     notes = []
     if image.mode == "1":
         notes.append("1-bit")
@@ -81,6 +93,18 @@ def _split_16_bit(image: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | 
     transparent = image.info.get("transparency")  # PNG: the one value that is fully transparent
     alpha = None if transparent is None else np.where(values == transparent, 0, 255).astype(np.uint8)
     return Image.fromarray(grey), alpha
+
+
+def _split_16_bit_colour(high: Image.Image, low: Image.Image) -> tuple[Image.Image, NDArray[np.uint8] | None]:
+    """RGB or RGBA of 16 bits, scaled to 8 and rounded."""
+    values = np.asarray(high).astype(np.uint32) << 8 | np.asarray(low)
+    scaled = ((values * 255 + 32767) // 65535).astype(np.uint8)
+    transparent = high.info.get("transparency")  # PNG: the one colour that is fully transparent
+    if values.shape[2] == 4:
+        alpha: NDArray[np.uint8] | None = scaled[..., 3]
+    else:
+        alpha = None if transparent is None else np.where((values == transparent).all(axis=2), 0, 255).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(scaled[..., :3])), alpha
 
 
 def _through_profile(colour: Image.Image, profile: bytes) -> NDArray[np.uint8] | None:

@@ -1,12 +1,16 @@
 """Image files to pixels: upright, sRGB, 8 bits a channel, without transparency, or one clear error.
 
 Everything here goes through Pillow, restricted to the formats below: others can start programs (EPS) or hide a second
-image format. What is done to an image, in this order, is noted by name in `Decoded.applied`:
+image format. Only the pixels of JPEGs come from libjpeg-turbo itself, in half of Pillow's time, if it has nothing to
+remark on them; whatever it warns of or refuses is Pillow's to judge, so that which files are accepted, and as which
+pixels, does not depend on this short cut. (PNG and WebP gain a tenth from another library; they stay with Pillow.)
+
+What is done to an image is noted by name in `Decoded.applied`:
 
 ``first-frame``   an animation or a multi-page file; only the first picture is used
 ``exif``          turned or mirrored as its orientation tag says
-``16-bit``        more than 8 bits a channel, scaled so that the largest value becomes 255 (16-bit colour PNG and TIFF
-                  lose their low byte inside Pillow, which is the same scale to within one)
+``16-bit``        more than 8 bits a channel, scaled so that the largest value becomes 255, and rounded (CMYK, grey with
+                  alpha and other rare kinds lose their low byte inside Pillow: the same scale to within one)
 ``1-bit``, ``grey``, ``palette``, ``cmyk``
                   expanded to RGB; CMYK without a profile by ``(255 - ink) * (255 - black) / 255``
 ``icc``           converted from its embedded profile to sRGB, perceptual intent
@@ -22,18 +26,31 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import sys
 import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import (  # these plug-ins by name, as Pillow would load all its forty when it meets a format that it lacks
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    Image,
+    ImageFile,
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
 
-from datasets.colour import to_srgb
+from datasets.colour import is_srgb, to_srgb
 from datasets.errors import InputError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -42,16 +59,10 @@ WHITE = (255, 255, 255)
 MAX_PIXELS = 1 << 28  # 16384 x 16384, 768 MiB once decoded
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _ORIENTATION = 274  # tag of EXIF and TIFF
+_QUARTER_TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
+# Pillow keeps the high byte of 16-bit colours. Read with the other byte order, the same file gives the low byte.
+_OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _NO_WHITE = {"I": "32-bit or signed integers", "F": "floats", "LAB": "Lab colours"}  # by Pillow's mode
 
 
@@ -166,8 +177,10 @@ def looks_like_image(path: Path) -> bool:
     return start.startswith(_SIGNATURES) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
 
 
-def stored_size(data: bytes | Path, where: str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height from the header alone, before any turn that an orientation tag asks for.
+def upright_size(data: bytes | Path, where: str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of the upright image, from the header alone.
+
+    A PNG that tells its orientation only after its pixels counts as upright here; `decode` turns it all the same.
 
     Raises
     ------
@@ -175,7 +188,10 @@ def stored_size(data: bytes | Path, where: str, *, max_pixels: int = MAX_PIXELS)
         As `decode` does, for what a header can tell.
     """
     with _guard, _open(data, where, max_pixels) as image:
-        return image.size
+        width, height = image.size
+        if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+            return width, height  # Pillow has turned the size of a TIFF; in a PNG it would search behind the pixels
+        return (height, width) if _orientation(image) in _QUARTER_TURNED else (width, height)
 
 
 def decode(
@@ -214,7 +230,7 @@ def decode_with_notes(
     """Do as `decode` does, and tell what the file was and what was done to it."""
     with _guard, _open(data, where, max_pixels) as image:
         try:
-            return _to_upright_srgb(image, where, background)
+            return _to_upright_srgb(image, data, where, background)
         except InputError:
             raise
         except Exception as error:  # noqa: BLE001  Pillow's decoders raise nearly every kind of error on damaged files
@@ -254,7 +270,7 @@ def _damaged(where: str, error: Exception) -> InputError:
 
 
 def _to_upright_srgb(
-    image: ImageFile.ImageFile, where: str, background: tuple[int, int, int]
+    image: ImageFile.ImageFile, data: bytes | Path, where: str, background: tuple[int, int, int]
 ) -> tuple[NDArray[np.uint8], Decoded]:
     """The way of one image, from an opened file to pixels."""
     file_format, mode = str(image.format), image.mode
@@ -265,16 +281,65 @@ def _to_upright_srgb(
     applied = ["first-frame"] if getattr(image, "is_animated", False) else []
     deep = any(";16" in str(tile.args) or ";12" in str(tile.args) for tile in image.tile)
     tag = _orientation(image) if file_format == "TIFF" else 1  # load() turns a TIFF and drops its tag
-    image.load()
-    turn = _TURNS.get(_orientation(image))
-    upright: Image.Image = image if turn is None else image.transpose(turn)
-    if turn is not None or tag in _TURNS:
+    pixels = _jpeg(image, data)
+    if pixels is not None:
+        notes = ["grey"] if mode == "L" else []
+    else:
+        low = _low_bytes(image, data) if deep else None
+        image.load()
+        pixels, notes = to_srgb(image, background, low)
+    if 2 <= (turn := _orientation(image)) <= 8:
+        pixels = _turned(pixels, turn)
+    if 2 <= max(turn, tag) <= 8:
         applied.append("exif")
     if deep:
         applied.append("16-bit")
-    pixels, notes = to_srgb(upright, background)
     height, width = pixels.shape[:2]
     return pixels, Decoded(file_format, mode, width, height, (*applied, *notes))
+
+
+def _jpeg(image: ImageFile.ImageFile, data: bytes | Path) -> NDArray[np.uint8] | None:
+    """Pixels of a JPEG of the usual kind, shape (H, W, 3), or None if Pillow shall decode it."""
+    if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):
+        return None
+    if (profile := image.info.get("icc_profile")) and not (image.mode == "RGB" and is_srgb(profile)):
+        return None
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data if isinstance(data, bytes) else data.read_bytes())
+    except ValueError:  # a warning or an error of libjpeg-turbo
+        return None
+    return pixels if pixels.shape == (image.height, image.width, 3) else None
+
+
+def _low_bytes(image: ImageFile.ImageFile, data: bytes | Path) -> Image.Image | None:
+    """Low bytes of a picture of 16-bit RGB or RGBA that Pillow reads without them; None for other kinds."""
+    other_order = []
+    for tile in image.tile:
+        mode, *others = (tile.args,) if isinstance(tile.args, str) else tile.args or ("",)
+        if not mode.startswith(("RGB;16", "RGBA;16")):
+            return None
+        swapped = mode[:-1] + _OTHER_BYTE[mode[-1]]
+        other_order.append(tile._replace(args=(swapped, *others) if others else swapped))
+    with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS) as low:
+        low.tile = other_order
+        low.load()
+        return low.copy()
+
+
+def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn stored pixels upright, shape (H, W, 3); EXIF 2.3, tag 274, values 2 to 8."""
+    import cv2  # only now: it takes a tenth of a second, and few pictures need it
+
+    mirrored = cv2.flip(pixels, 1) if orientation in (2, 4, 5, 7) else pixels
+    rotation = {
+        3: cv2.ROTATE_180,
+        4: cv2.ROTATE_180,
+        5: cv2.ROTATE_90_COUNTERCLOCKWISE,
+        6: cv2.ROTATE_90_CLOCKWISE,
+        7: cv2.ROTATE_90_CLOCKWISE,
+        8: cv2.ROTATE_90_COUNTERCLOCKWISE,
+    }.get(orientation)
+    return cast(NDArray[np.uint8], mirrored if rotation is None else cv2.rotate(mirrored, rotation))
 
 
 def _orientation(image: Image.Image) -> int:

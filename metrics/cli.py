@@ -5,7 +5,6 @@ from __future__ import annotations
 import growgan  # first: guards against foreign packages called `datasets` or `metrics`
 
 # isort: split
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,19 @@ import click
 from datasets import console
 from datasets.atomic import check_writable
 from metrics import scores
-from metrics.evaluate import evaluate
-from metrics.images import open_image_set
-from metrics.result import lines
+
+_PATH = click.Path(path_type=Path)
 
 
 class _Commands(click.Group):
-    """One command per file in metrics/scores, and `report`; a module is imported when its command is asked for."""
+    """One command per file in metrics/scores, and a few others; a module is imported when its command is asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted([*scores.names(), *super().list_commands(context)])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        return _metric_command(name) if name in scores.names() else super().get_command(context, name)
+        found = scores.name_of(name)
+        return super().get_command(context, name) if found is None else _metric_command(found)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,19 +33,23 @@ class _Commands(click.Group):
 def cli() -> None:  # the escape below is click's mark for text that keeps its lines
     """Score images of a generator: how far they are from real ones, and how varied.
 
-    Image sets are folders of images, pyramids (toolkit make-pyramid), run directories and checkpoints.
+    Image sets are folders and archives of images, pyramids (toolkit make-pyramid), NumPy files, run directories and
+    checkpoints; for metrics on features also files of features or statistics.
 
     \b
     Examples:
       metrics swd photos.h5 runs/demo
       metrics ms-ssim runs/demo --reference photos.h5 --json -
+      metrics fid photos/ samples.zip --weights pt_inception-2015-12-05-6726825d.pth
+      metrics all photos.h5 runs/demo --extractor efficientnet-lite0
+      metrics compare before.json after.json
       metrics report runs/demo
     """  # noqa: D301
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="HTML file to write; RUN/report.html if not given.")
+@click.argument("run", type=_PATH)
+@click.option("--out", type=_PATH, help="HTML file to write; RUN/report.html if not given.")
 def report(run: Path, out: Path | None) -> None:
     """Write the report of a training run: one HTML file, pictures included.
 
@@ -60,60 +63,113 @@ def report(run: Path, out: Path | None) -> None:
     console.say(f"the report is {write_report(run, out)}")
 
 
+@cli.command("compare")
+@click.argument("first", type=_PATH)
+@click.argument("second", type=_PATH)
+@click.option("--json", metavar="FILE|-", help="Write the comparison here too; - is stdout.")
+def compare_command(first: Path, second: Path, json: str | None) -> None:
+    """Say whether two results that --json wrote may be compared, and whether they differ by more than chance.
+
+    \b
+    Examples:
+      metrics compare before.json after.json
+    """  # noqa: D301
+    from metrics.comparison import compare, match, read_results
+
+    _check_json(json)
+    found = [compare(*pair) for pair in match(read_results(first), read_results(second), first, second)]
+    for one in found:
+        console.say(f"{one.metric}: {one.values[0]:.6g} and {one.values[1]:.6g}, {one.verdict}")
+        for text in (*one.obstacles, *one.notes):
+            console.say(f"  {text}")
+    if json is not None:
+        console.write_json(json, [one.to_json() for one in found])
+
+
+def _run_metrics(
+    names: list[str],
+    real: Path | None,
+    fake: Path,
+    *,
+    json: str | None,
+    plot: Path | None,
+    all_that_apply: bool,
+    **given: Any,
+) -> None:
+    """Measure, print and write the results."""
+    from metrics import canvas, plots, sharing
+    from metrics.measuring import measure
+    from metrics.result import lines
+
+    _check_json(json)
+    if plot is not None:
+        canvas.check_target(plot)
+    sharing.start()
+    try:
+        found = measure(names, real, fake, progress=console.progress, all_that_apply=all_that_apply, **given)
+        if sharing.rank() != 0:
+            return
+        for one in found.results:
+            console.say(lines(one, scores.title_of(one["metric"])))
+        for name, reason in found.skipped.items():
+            console.say(f"{name} was left out: {reason}")
+        for note in found.notes:
+            console.say(note)
+        if plot is not None:
+            plots.write(plot, found.results)
+        if json is not None:
+            console.write_json(json, found.results if all_that_apply else found.results[0])
+    finally:
+        sharing.stop()
+
+
 def _metric_command(name: str) -> click.Command:
     """Command of one metric, from what its class says of itself."""
-    score, path = scores.load(name), click.Path(path_type=Path)
+    score = scores.load(name)
     sets: list[click.Parameter]
     if score.two_sets:
-        sets = [click.Argument(["real"], type=path), click.Argument(["fake"], type=path)]
+        sets = [click.Argument(["real"], type=_PATH), click.Argument(["fake"], type=_PATH)]
         examples = ("photos.h5 runs/demo", "photos/ samples/ --num-images 2000 --json result.json")
     else:
         reference = "Another set, as a rule the real images, to print the same number of beside it."
         sets = [
-            click.Argument(["fake"], metavar="SET", type=path),
-            click.Option(["--reference", "real"], type=path, help=reference),
+            click.Argument(["fake"], metavar="SET", type=_PATH),
+            click.Option(["--reference", "real"], type=_PATH, help=reference),
         ]
         examples = ("runs/demo --reference photos.h5", "samples/ --num-images 2000 --json -")
     own = [
-        click.Option([f"--{option.name}"], default=option.default, show_default=True, help=option.help)
+        click.Option(
+            [f"--{option.name}"], default=option.default, show_default=True, help=option.help, type=_type_of(option)
+        )
         for option in score.options
     ]
+    network = _network_options(score.extractor) if score.needs != "pixels" else []
 
-    def measure(
-        real: Path | None,
-        fake: Path,
-        num_images: int | None,
-        seed: int,
-        resolution: int | None,
-        batch_size: int | None,
-        json: str | None,
-        **options: Any,
-    ) -> None:
-        if json not in (None, "-"):
-            check_writable(json, overwrite=True)
-        open_set = functools.partial(open_image_set, num_images=num_images, seed=seed, resolution=resolution)
-        (found,) = evaluate(
-            [name],
-            None if real is None else open_set(real),
-            open_set(fake),
-            num_images=num_images,
-            seed=seed,
-            batch_size=batch_size,
-            options={name: options},
-            progress=console.progress,
-        )
-        console.say(lines(found, score.title))
-        if json is not None:
-            console.write_json(json, found)
+    def run(real: Path | None, fake: Path, **given: Any) -> None:
+        options = {option.name: given.pop(option.name) for option in own if option.name}
+        _run_metrics([name], real, fake, options={name: options}, all_that_apply=False, **given)
 
     text = [score.summary, "\b\nExamples:\n" + "\n".join(f"  metrics {name} {example}" for example in examples)]
     return click.Command(
-        name, params=[*sets, *_common_options(), *own], callback=measure, help="\n\n".join(text), short_help=score.title
+        name,
+        params=[*sets, *_common_options(), *network, *own],
+        callback=run,
+        help="\n\n".join(text),
+        short_help=score.title,
     )
 
 
-def _common_options() -> list[click.Parameter]:
-    return [
+def _type_of(option: scores.Option) -> click.ParamType[Any] | None:
+    """What click has to check of an option's value; None leaves it to the type of the default."""
+    if option.choices:
+        return click.Choice(option.choices)
+    if option.at_least is not None and isinstance(option.default, int):
+        return click.IntRange(min=int(option.at_least))
+    return None
+
+
+def _common_options() -> tuple[click.Option, ...]:
+    return (
         click.Option(
             ["--num-images"], type=click.IntRange(min=1), help="Images of each set; the protocol's number if not given."
         ),
@@ -131,7 +187,99 @@ def _common_options() -> list[click.Parameter]:
             ["--batch-size"], type=click.IntRange(min=1), help="Images read at a time; does not change the value."
         ),
         click.Option(["--json"], metavar="FILE|-", help="Write the result here too; - is stdout."),
+        click.Option(["--plot"], type=_PATH, metavar="FILE", help="Draw the result into this .svg or .png file."),
+    )
+
+
+def _network_options(extractor: str | None) -> list[click.Option]:
+    """Options of metrics on features; `extractor` is the network of the metric's protocol."""
+    own = f"{extractor}, as in the protocol," if extractor else "each metric's own"
+    return [
+        click.Option(["--extractor"], metavar="NETWORK", help=f"Network of the features; {own} if not given."),
+        click.Option(
+            ["--weights"],
+            multiple=True,
+            metavar="[NETWORK=]FILE",
+            help="File of its weights; the published one if not given. Name the network where there are several.",
+        ),
+        click.Option(["--resize"], type=click.Choice(["tf1", "torch", "clean"]), help="How images reach its size."),
+        click.Option(
+            ["--dtype"],
+            type=click.Choice(["float32", "bfloat16"]),
+            default="float32",
+            show_default=True,
+            help="Of its convolutions; bfloat16 is faster and no longer the standard value.",
+        ),
+        click.Option(["--device"], default="cpu", show_default=True, help="Where it runs, such as cuda."),
+        click.Option(
+            ["--cache"], type=_PATH, metavar="FOLDER", help="Where features are kept; the user's cache folder."
+        ),
+        click.Option(["--no-cache"], is_flag=True, help="Keep no features and use none that were kept."),
+        click.Option(
+            ["--trust-torchscript"], is_flag=True, help="Run a TorchScript file of weights that is not a published one."
+        ),
     ]
+
+
+def _check_json(json: str | None) -> None:
+    """Find out before the work that the JSON cannot be written."""
+    if json not in (None, "-"):
+        check_writable(json, overwrite=True)
+
+
+def _all(real: Path, fake: Path, **given: Any) -> None:
+    _run_metrics(scores.names(), real, fake, all_that_apply=True, **given)
+
+
+def _statistics(image_set: Path, out: Path, **given: Any) -> None:
+    from metrics.measuring import make_statistics
+
+    given["extractor"] = given["extractor"] or "inception"
+    notes = make_statistics(image_set, out, progress=console.progress, **given)
+    for note in (*notes, f"the statistics are in {out}"):
+        console.say(note)
+
+
+cli.add_command(
+    click.Command(
+        "statistics",
+        params=[
+            click.Argument(["image_set"], metavar="SET", type=_PATH),
+            click.Argument(["out"], metavar="OUT.npz", type=_PATH),
+            *(option for option in _common_options() if option.name in ("num_images", "seed", "resolution")),
+            *_network_options("inception"),
+            click.Option(
+                ["--features", "with_features"], is_flag=True, help="The features too, for metrics other than FID."
+            ),
+            click.Option(["--overwrite"], is_flag=True, help="Replace the file if it exists."),
+        ],
+        callback=_statistics,
+        help=(
+            "Write mean and covariance of the features of SET, which then serve in its place.\n\n"
+            "\b\nExamples:\n  metrics statistics photos.h5 photos.npz\n"
+            "  metrics statistics photos.h5 photos.npz --features --extractor efficientnet-lite0"
+        ),
+        short_help="Mean and covariance of the features of a set, as a file",
+    )
+)
+cli.add_command(
+    click.Command(
+        "all",
+        params=[
+            click.Argument(["real"], type=_PATH),
+            click.Argument(["fake"], type=_PATH),
+            *_common_options(),
+            *_network_options(None),
+        ],
+        callback=_all,
+        help=(
+            "Every metric that applies to the two sets, in one pass over the images; what cannot be measured is named "
+            "with the reason.\n\n\b\nExamples:\n  metrics all photos.h5 runs/demo\n"
+            "  metrics all photos/ samples/ --extractor efficientnet-lite0 --json all.json"
+        ),
+        short_help="Every metric that applies, in one pass",
+    )
+)
 
 
 def main() -> None:

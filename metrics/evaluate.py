@@ -9,7 +9,10 @@ import numpy as np
 
 from datasets.errors import InputError
 from datasets.order import Order
-from metrics import result, scores
+from metrics import result, scores, sharing
+from metrics.batches import Batch, FeatureSource, Networks, choose_batch_size, feature_source
+from metrics.extraction import Extraction
+from metrics.feature_sets import FeatureSet
 from metrics.images import ImageSet
 from metrics.scores import Plan, Progress, Score, Side, no_progress
 
@@ -23,6 +26,8 @@ def evaluate(
     seed: int = 0,
     batch_size: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    networks: Networks | None = None,
+    extractor: str | None = None,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Measure `fake`, against `real` where a metric compares two sets.
@@ -43,13 +48,18 @@ def evaluate(
         Images in memory at a time; chosen by their size if not given. Does not change the values.
     options : mapping of metric name to keywords, optional
         Further arguments of single metrics.
+    networks : callable, optional
+        Opens the networks of metrics on features by name, see `metrics.networks`; needed by such metrics.
+    extractor : str, optional
+        One network for all metrics on features, in place of each one's own.
     progress : Progress
         Such as `datasets.console.progress`.
 
     Returns
     -------
     list of dict
-        One result per metric, JSON-able, with protocol, image sets, versions and warnings.
+        One result per metric, JSON-able, with protocol, image sets, versions and warnings. Empty in all but the first
+        of several processes, see `metrics.sharing`.
 
     Raises
     ------
@@ -57,7 +67,15 @@ def evaluate(
         If the sets do not fit each other or a metric.
     """
     return Evaluator(
-        metric_names, real, num_images=num_images, seed=seed, batch_size=batch_size, options=options, keep_real=False
+        metric_names,
+        real,
+        num_images=num_images,
+        seed=seed,
+        batch_size=batch_size,
+        options=options,
+        networks=networks,
+        extractor=extractor,
+        keep_real=False,
     )(fake, progress)
 
 
@@ -76,54 +94,99 @@ class Evaluator:
         seed: int = 0,
         batch_size: int | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
+        networks: Networks | None = None,
+        extractor: str | None = None,
         keep_real: bool = True,
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise InputError(f"--batch-size must be at least 1, got {batch_size}")
+        for text, value in (("--batch-size", batch_size), ("--num-images", num_images)):
+            if value is not None and value < 1:
+                raise InputError(f"{text} must be at least 1, got {value}")
         if seed < 0:
             raise InputError(f"--seed must be 0 or more, got {seed}")
         self.real, self.num_images, self.seed, self.batch_size = real, num_images, seed, batch_size
         self.keep_real = keep_real
         self.options = options or {}
         self.classes = {name: scores.load(name) for name in metric_names}
+        self._open_network, self._extractor = networks, extractor
         self._scores: dict[str, Score] = {}  # of two sets, with the reals already given
         self._references: dict[str, dict[str, Any]] = {}  # metrics of one set: their results on the reals
         for name, score in self.classes.items():
             if score.two_sets and real is None:
                 raise InputError(f"{name} compares two sets; name the real images too")
+            for option in score.options:
+                if option.name.replace("-", "_") in self.options.get(name, {}):
+                    option.check(self.options[name][option.name.replace("-", "_")])
+
+    def check(self, fake: ImageSet) -> None:
+        """Refuse what cannot be measured, before anything is read.
+
+        Raises
+        ------
+        InputError
+        """
+        self._prepare(fake)
 
     def __call__(self, fake: ImageSet, progress: Progress = no_progress) -> list[dict[str, Any]]:
         """Measure one set of fakes; see `evaluate`."""
-        if self.real is not None and self.real.resolution != fake.resolution:
-            sizes = self.real.resolution, fake.resolution
-            raise InputError(
-                f"{self.real.name} has images of {sizes[0]}x{sizes[0]}, {fake.name} of {sizes[1]}x{sizes[1]}; "
-                f"measure both at one size: --resolution {min(sizes)}"
-            )
-        plans = {name: self._plan(score, fake) for name, score in self.classes.items()}
-        self._prepare_real(plans, fake.resolution, progress)
+        resolution, plans, sources = self._prepare(fake)
+        self._prepare_real(plans, resolution, sources, progress)
         active = {
-            name: self._scores[name] if score.two_sets else self._new(name, plans[name], fake.resolution)
+            name: self._scores[name] if score.two_sets else self._new(name, plans[name], resolution)
             for name, score in self.classes.items()
         }
-        self._feed(active, "fake", fake, progress)
-        results = [self._result(name, score, fake, progress) for name, score in active.items()]
+        self._feed(active, "fake", fake, sources, progress)
+        merged = {name: sharing.merge(score) for name, score in active.items()}
+        first = sharing.rank() == 0
+        results = (
+            [self._result(name, score, fake, sources.get(name), progress) for name, score in merged.items()]
+            if first
+            else []
+        )
         for score in self._scores.values():
             score.clear("fake")
         return results
 
-    def _plan(self, score: type[Score], fake: ImageSet) -> Plan:
-        available: dict[Side, int | None] = {"fake": fake.num_images}
-        if score.two_sets and self.real is not None:
-            available["real"] = self.real.num_images
-        return score.plan(available, fake.resolution, self.num_images)
+    def _prepare(self, fake: ImageSet) -> tuple[int, dict[str, Plan], dict[str, FeatureSource]]:
+        """Side of the images, number of images for every metric, and where metrics on features get them."""
+        resolution = self._common_resolution(fake)
+        plans = {}
+        for name, score in self.classes.items():
+            if score.two_sets and self.real is not None:
+                available = _available(name, score, {"real": self.real, "fake": fake})
+            else:
+                available = _available(name, score, {"fake": fake})
+                if self.real is not None:  # measured too, for the reference
+                    score.plan(_available(name, score, {"fake": self.real}), resolution, self.num_images)
+            plans[name] = score.plan(available, resolution, self.num_images)
+        sets = [fake] if self.real is None else [self.real, fake]
+        sources = {
+            name: feature_source(score, sets, self._extractor, self._open_network)
+            for name, score in self.classes.items()
+            if score.extractor is not None
+        }
+        return resolution, plans, sources
+
+    def _common_resolution(self, fake: ImageSet) -> int:
+        """Side at which metrics on pixels measure; 0 if only features are measured of images that differ in size."""
+        if not any(score.needs == "pixels" for score in self.classes.values()):
+            return fake.resolution or 0
+        side = fake.check_uniform()
+        if self.real is not None and self.real.check_uniform() != side:
+            sizes = self.real.check_uniform(), side
+            raise InputError(
+                f"{self.real.name} has images of {sizes[0]}x{sizes[0]}, {fake.name} of {sizes[1]}x{sizes[1]}; "
+                f"measure both at one size: --resolution {min(sizes)}"
+            )
+        return side
 
     def _new(self, name: str, plan: Plan, resolution: int) -> Score:
         return self.classes[name](
             plan, resolution, seed=self.seed, keep_real=self.keep_real, **self.options.get(name, {})
         )
 
-    def _prepare_real(self, plans: Mapping[str, Plan], resolution: int, progress: Progress) -> None:
+    def _prepare_real(
+        self, plans: Mapping[str, Plan], resolution: int, sources: Mapping[str, FeatureSource], progress: Progress
+    ) -> None:
         """Give the reals to every metric that has not seen them yet, or has seen another number of them."""
         if self.real is None:
             return
@@ -136,43 +199,81 @@ class Evaluator:
             elif name not in self._references:
                 plan = score.plan({"fake": self.real.num_images}, resolution, self.num_images)
                 references[name] = self._new(name, plan, resolution)
-        self._feed({**fresh, **references}, "real", self.real, progress)
+        self._feed({**fresh, **references}, "real", self.real, sources, progress)
         for name, reference in references.items():
-            self._references[name] = {k: v for k, v in reference.compute().items() if k not in ("protocol", "warnings")}
+            whole = sharing.merge(reference)
+            if sharing.rank() == 0:
+                found = whole.compute()
+                self._references[name] = {k: v for k, v in found.items() if k not in ("protocol", "warnings")}
+        if references:
+            self._references = sharing.from_first(self._references)
 
-    def _feed(self, active: Mapping[str, Score], side: Side, images: ImageSet, progress: Progress) -> None:
-        """Read as many images as any metric wants, once, in the seed's order, and hand each metric its share."""
+    def _feed(
+        self,
+        active: Mapping[str, Score],
+        side: Side,
+        images: ImageSet,
+        sources: Mapping[str, FeatureSource],
+        progress: Progress,
+    ) -> None:
+        """Read as many images as any metric wants, once, in the seed's order, and hand each metric its share.
+
+        Of several processes each reads every so manieth batch.
+        """
         wanted = {
-            name: score.plan_of_images.wanted[side if score.two_sets else "fake"] for name, score in active.items()
+            name: score.plan_of_images.wanted.get(side if score.two_sets else "fake", 0)
+            for name, score in active.items()
         }
+        if isinstance(images, FeatureSet) and images.features is None:
+            for score in active.values():
+                score.use_statistics(side, images.gaussian)
         total = max(wanted.values(), default=0)
         if not total:
             return
         # Images made on demand come in their own order: number k is as random as any other.
         rows = np.arange(total) if images.num_images is None else Order(images.num_images, self.seed).rows(0, total)
-        batch_size = self.batch_size or _batch_size(images.resolution)
+        networks = [source.network for source in sources.values() if source.network is not None]
+        batch_size = self.batch_size or choose_batch_size(images.resolution, networks)
+        limits: dict[Extraction | None, int] = {}  # images whose features by a network are wanted
+        for name in active.keys() & sources.keys():
+            network = sources[name].network
+            limits[network] = max(limits.get(network, 0), wanted[name])
         with progress(total, f"{side} images") as bar:
-            for first in range(0, total, batch_size):
-                batch = images.read(rows[first : first + batch_size])
-                for name, score in active.items():
-                    share = batch[: max(0, wanted[name] - first)]
-                    if len(share):
-                        score.update(side if score.two_sets else "fake", share, first)
-                bar.update(len(batch))
+            for number, first in enumerate(range(0, total, batch_size)):
+                batch = Batch(images, rows[first : first + batch_size])
+                if number % sharing.world_size() == sharing.rank():
+                    for name, score in active.items():
+                        if wanted[name] > first:
+                            given = (
+                                batch.features(
+                                    sources[name].network,
+                                    limits[sources[name].network] - first,
+                                    logits=score.needs == "logits",
+                                )
+                                if name in sources
+                                else batch.pixels
+                            )
+                            score.update(side if score.two_sets else "fake", given[: wanted[name] - first], first)
+                bar.update(len(batch.rows))
 
-    def _result(self, name: str, score: Score, fake: ImageSet, progress: Progress) -> dict[str, Any]:
+    def _result(
+        self, name: str, score: Score, fake: ImageSet, source: FeatureSource | None, progress: Progress
+    ) -> dict[str, Any]:
         found = score.compute(progress)
         plan = score.plan_of_images
         real = self.real if score.two_sets or name in self._references else None
         if real is not None and real.digest == fake.digest and real.kind == fake.kind:
             found["warnings"].append("both sets hold the same images")
+        if source is not None:
+            found["warnings"] += source.warnings
         record = {
-            "metric": name,
+            "metric": name if source is None else score.name_with(name, source.name),
             **found,
             "seed": self.seed,
-            "real": None if real is None else result.describe(real, plan.wanted.get("real", plan.num_images)),
-            "fake": result.describe(fake, plan.wanted["fake"]),
+            "real": None if real is None else result.describe(real, plan.wanted.get("real")),
+            "fake": result.describe(fake, plan.wanted.get("fake")),
             "versions": result.versions(),
+            **({} if source is None else {"extractor": source.protocol}),
         }
         if name in self._references:
             record["reference"] = self._references[name]
@@ -180,7 +281,14 @@ class Evaluator:
         return record
 
 
-def _batch_size(resolution: int) -> int:
-    """Images whose pixels take 32 MiB at most; a power of two, since generators work in such blocks."""
-    fitting = (32 << 20) // (3 * resolution**2)
-    return int(1 << max(1, min(8, fitting.bit_length() - 1)))
+def _available(name: str, score: type[Score], sides: Mapping[Side, ImageSet]) -> dict[Side, int | None]:
+    """Number of images of every side that is not given as statistics; None where they are made on demand."""
+    available: dict[Side, int | None] = {}
+    for side, images in sides.items():
+        if not isinstance(images, FeatureSet) or images.features is not None:
+            available[side] = images.num_images
+        elif not score.takes_statistics:
+            raise InputError(
+                f"{images.name} holds mean and covariance, which serve FID; {name} needs images or their features"
+            )
+    return available

@@ -1,29 +1,17 @@
-"""What a metric measures: a set of square RGB images of one size, read by number.
-
-An image set is a pyramid, a folder of images, an array in memory, or whatever a plug-in opens. A plug-in is a function
-``open_image_set(path, *, num_images, seed) -> ImageSet | None`` registered under the entry-point group
-``metrics.image_sets``; it returns None if the path is not of its kind. So the trainer teaches this package to read its
-runs and checkpoints, and this package never imports the trainer.
-"""
+"""What a metric measures: a set of RGB images, read by number. `metrics.opening` opens them."""
 
 from __future__ import annotations
 
 import abc
 import functools
 import hashlib
-from collections.abc import Iterator
-from importlib.metadata import entry_points
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
-from datasets import decode, formats, levels, manifest
+from datasets import formats, levels, manifest
 from datasets.errors import InputError
-from metrics.workers import parallel_map
-
-PLUG_IN_GROUP = "metrics.image_sets"
 
 
 class ImageSet(abc.ABC):
@@ -37,14 +25,14 @@ class ImageSet(abc.ABC):
         ``"pyramid"``, ``"folder"``, ``"array"``, ``"run"``, ...
     num_images : int or None
         How many there are; None if there are as many as are asked for (a generator).
-    resolution : int
-        Side length in pixels.
+    resolution : int or None
+        Side length in pixels; None if the images differ in size or are not square, and then `read` refuses.
     """
 
     name: str
     kind: str
     num_images: int | None
-    resolution: int
+    resolution: int | None
 
     @property
     @abc.abstractmethod
@@ -65,7 +53,28 @@ class ImageSet(abc.ABC):
         Returns
         -------
         ndarray of uint8, shape (n, 3, resolution, resolution)
+
+        Raises
+        ------
+        InputError
+            If an image is damaged, or they are not square and of one size.
         """
+
+    def read_each(self, rows: NDArray[np.int64]) -> Sequence[NDArray[np.uint8]]:
+        """Images of the given numbers, each of shape (3, h, w), whatever their sizes."""
+        return list(self.read(rows))
+
+    def check_uniform(self) -> int:
+        """Give the side of the images, if they are square and of one size.
+
+        Raises
+        ------
+        InputError
+            If they are not.
+        """
+        if self.resolution is None:
+            raise InputError(f"{self.name}: the images differ in size; this metric needs square images of one size")
+        return self.resolution
 
 
 class ArrayImageSet(ImageSet):
@@ -103,7 +112,10 @@ class ArrayImageSet(ImageSet):
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the pixels."""
-        return hashlib.sha256(self._images.tobytes()).hexdigest()
+        digest = hashlib.sha256()
+        for start in range(0, len(self._images), 256):  # the array may be larger than memory
+            digest.update(self._images[start : start + 256].tobytes())
+        return digest.hexdigest()
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Copy of the given images."""
@@ -142,7 +154,7 @@ class PyramidImageSet(ImageSet):
         InputError
             If the pixels of an image are not the ones that were written.
         """
-        images = np.asarray(self._pixels[rows])
+        images = self._pixels.gather(rows)
         for row, image in zip(rows, images, strict=True):
             if manifest.row_digest(image) != self._row_digests[row].tobytes():
                 raise InputError(
@@ -151,56 +163,12 @@ class PyramidImageSet(ImageSet):
         return images
 
 
-class FolderImageSet(ImageSet):
-    """All images below a folder, in the order of their paths. They must be square and of one size.
-
-    Raises
-    ------
-    InputError
-        If the folder holds no images, or an image is damaged, not square, or of another size than the first.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._files = decode.list_images(folder)
-        self.name, self.kind = str(folder), "folder"
-        self.num_images = len(self._files)
-        height, width = decode.decode(self._files[0], str(self._files[0])).shape[:2]
-        remedy = f"a metric needs square images of one size; make them with: toolkit make-pyramid {folder} OUT.h5"
-        if height != width:
-            raise InputError(f"{self._files[0]} is {width}x{height} pixels; {remedy}")
-        for file in self._files:
-            found = decode.stored_size(file, str(file))  # a turn by its orientation tag leaves a square a square
-            if found != (width, height):
-                raise InputError(
-                    f"{self._files[0]} is {width}x{height} pixels but {file} is {found[0]}x{found[1]}; {remedy}"
-                )
-        self.resolution = width
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """SHA-256 over the XXH3-128 of every file, in order."""
-        parts = parallel_map(lambda file: xxhash.xxh3_128_digest(file.read_bytes()), self._files)
-        return hashlib.sha256(b"".join(parts)).hexdigest()
-
-    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Decode the given images, on all cores."""
-        images = np.empty((len(rows), 3, self.resolution, self.resolution), np.uint8)
-
-        def load(item: tuple[int, int]) -> None:
-            place, row = item
-            pixels = decode.decode(self._files[row], str(self._files[row]))
-            images[place] = pixels.transpose(2, 0, 1)
-
-        parallel_map(load, enumerate(rows.tolist()))
-        return images
-
-
 class BoxFiltered(ImageSet):
     """Another set at a coarser resolution, by the box filter of `datasets.levels` (the one pyramids are made with)."""
 
     def __init__(self, source: ImageSet, resolution: int) -> None:
         self._level = levels.level_of(resolution)
-        if levels.level_of(source.resolution, f"{source.name}: side") < self._level:
+        if levels.level_of(source.check_uniform(), f"{source.name}: side") < self._level:
             raise InputError(
                 f"{source.name} has {source.resolution} pixels a side; resolution {resolution} would enlarge it"
             )
@@ -215,61 +183,3 @@ class BoxFiltered(ImageSet):
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read the given images and shrink them."""
         return levels.pyramid(self._source.read(rows))[self._level]
-
-
-def open_image_set(
-    path: Path | str, *, num_images: int | None = None, seed: int = 0, resolution: int | None = None
-) -> ImageSet:
-    """Open whatever is at `path`.
-
-    Parameters
-    ----------
-    path : Path or str
-        A pyramid, something a plug-in knows (a run directory, a checkpoint), or a folder of images.
-    num_images : int, optional
-        How many images will be asked for; a hint for plug-ins. Which images of a set are measured is not chosen here.
-    seed : int
-        Seed of the images, for sets that generate them.
-    resolution : int, optional
-        Side to measure at: a level of a pyramid, or the box-filtered images of any other set.
-
-    Raises
-    ------
-    InputError
-        If there is nothing at `path`, or nothing that can be opened.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist; name a folder of images, a pyramid, a run directory or a checkpoint")
-    if formats.is_pyramid(path):
-        return PyramidImageSet(formats.open_pyramid(path), resolution)
-    image_set = _open_unfiltered(path, num_images, seed)
-    if resolution is None or resolution == image_set.resolution:
-        return image_set
-    return BoxFiltered(image_set, resolution)
-
-
-def _open_unfiltered(path: Path, num_images: int | None, seed: int) -> ImageSet:
-    failures: list[str] = []
-    for image_set in _ask_plug_ins(path, num_images, seed, failures):
-        return image_set
-    reason = f" (the plug-in {'; '.join(failures)})" if failures else ""
-    # The folder of a run holds sample grids: without the plug-in they would be taken for its images, silently.
-    if path.is_dir() and not (path / "run.json").exists():
-        return FolderImageSet(path)
-    raise InputError(
-        f"{path} is not a folder of images, a pyramid, a run directory or a checkpoint that can be opened{reason}"
-    )
-
-
-def _ask_plug_ins(path: Path, num_images: int | None, seed: int, failures: list[str]) -> Iterator[ImageSet]:
-    """Sets that plug-ins open at `path`; a plug-in that cannot be imported is noted, since it may not be needed."""
-    for entry in entry_points(group=PLUG_IN_GROUP):
-        try:
-            opener = entry.load()
-        except Exception as error:  # noqa: BLE001 - the import of foreign code may fail in any way
-            failures.append(f"{entry.name} cannot be loaded: {type(error).__name__}: {error}")
-            continue
-        image_set: ImageSet | None = opener(path, num_images=num_images, seed=seed)
-        if image_set is not None:
-            yield image_set

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from typing import Literal, Self
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -22,6 +23,10 @@ from metrics.workers import parallel_map
 
 Side = Literal["real", "fake"]
 GIB = 1 << 30
+_PIECE_BYTES = 64 << 20  # of patches sent to another process at a time
+
+Piece = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]]
+"""Numbers of some images, their patches and their sums, see `PatchSet`."""
 
 
 class Draws:
@@ -174,13 +179,24 @@ class PatchSet:
         parallel_map(take, range(len(images)))
         self._filled[first : first + len(images)] = True
 
-    def merge(self, other: Self) -> None:
-        """Take over the images that only `other` has."""
-        new = other._filled & ~self._filled
-        rows = np.repeat(new, self.num_patches)
-        self._patches[:, rows] = other._patches[:, rows]
-        self._sums[:, new] = other._sums[:, new]
-        self._filled |= new
+    def pieces(self) -> Iterator[Piece]:
+        """Patches and sums of the images that were given, at most `_PIECE_BYTES` (or one image) at a time."""
+        filled = np.flatnonzero(self._filled)
+        step = max(1, _PIECE_BYTES // (self._patches[:, : self.num_patches].nbytes))
+        for start in range(0, len(filled), step):
+            images = filled[start : start + step]
+            yield images, self._patches[:, self._rows(images)], self._sums[:, images]
+
+    def take(self, piece: Piece) -> None:
+        """Take over the patches of some images."""
+        images, patches, sums = piece
+        self._patches[:, self._rows(images)] = patches
+        self._sums[:, images] = sums
+        self._filled[images] = True
+
+    def _rows(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the patches of some images."""
+        return (images[:, None] * self.num_patches + np.arange(self.num_patches)).ravel()
 
     def clear(self) -> None:
         """Forget all images, keep the room."""

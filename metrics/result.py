@@ -11,6 +11,7 @@ import growgan
 from datasets.console import table
 from metrics.images import ImageSet
 
+_PARTS = {"precision", "recall", "density", "f8", "f1_8"}  # what else people read of a result
 _LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "torch")
 
 
@@ -25,32 +26,34 @@ def versions() -> dict[str, str]:
     return found
 
 
-def describe(image_set: ImageSet, num_images: int) -> dict[str, Any]:
-    """Which images were measured."""
+def describe(image_set: ImageSet, num_images: int | None) -> dict[str, Any]:
+    """Which images were measured, and how many; of statistics, how many they say they are of."""
     return {
         "name": image_set.name,
         "kind": image_set.kind,
         "digest": image_set.digest,
         "resolution": image_set.resolution,
-        "num_images": num_images,
+        "num_images": image_set.num_images if num_images is None else num_images,
     }
 
 
 def lines(result: Mapping[str, Any], title: str) -> str:
     """Text of a result: what was measured on what, a table, notes."""
     real, fake = result["real"], result["fake"]
-    sets = f"{fake['name']} against {real['name']}" if "levels" in result else fake["name"]
-    head = f"{title}: {sets}, {result['num_images']} images, seed {result['seed']}"
+    sets = f"{fake['name']} against {real['name']}" if "floor" in result else fake["name"]
+    count = "an unknown number of" if result["num_images"] is None else result["num_images"]
+    head = f"{title}: {sets}, {count} images, seed {result['seed']}"
     notes = [f"note: {warning}" for warning in result["warnings"]]
     return "\n".join([head, "", _body(result), "", *notes]).rstrip()
 
 
 def _body(result: Mapping[str, Any]) -> str:
     if "levels" not in result:
-        sets = {"this set": result, "reference": result.get("reference")}
-        return table((name, *_with_error(found)) for name, found in sets.items() if found)
+        return _plain_body(result)
     floor = result["floor"]
     levels = {**result["levels"], "average": result["value"]}
+    errors: dict[str, float] = {**(result.get("levels_error") or {}), "average": result.get("standard_error") or 0.0}
+    with_errors = bool(result.get("levels_error"))
     if floor is None:
         return table(((level, f"{value:.2f}") for level, value in levels.items()), ("level", "value"))
     # A floor at fewer images lies too high, so the ratio to it can only be too low.
@@ -60,12 +63,33 @@ def _body(result: Mapping[str, Any]) -> str:
         (
             level,
             f"{value:.2f}",
+            *([f"{errors[level]:.2f}"] if with_errors else []),
             f"{floors[level]:.2f}",
             f"{bound}{value / floors[level]:.1f}" if floors[level] > 0 else "-",
         )
         for level, value in levels.items()
     ]
-    return table(rows, ("level", "value", f"floor ({floor['num_images']} images)", "ratio"))
+    error = ("+-",) if with_errors else ()
+    return table(rows, ("level", "value", *error, f"floor ({floor['num_images']} images)", "ratio"))
+
+
+def _plain_body(result: Mapping[str, Any]) -> str:
+    """Table of a metric without levels: its value, what it is made of, and what to compare it with."""
+    floor = result.get("floor")
+    sets = {"this set": result, "reference": result.get("reference")}
+    rows = [(name, *_with_error(found)) for name, found in sets.items() if found]
+    if floor:
+        rows.append((f"floor ({floor['num_images']} images)", *_with_error(floor)))
+    rows += [
+        (name.replace("_", " "), *_with_error({"value": result[name], **_error_of(name, result)}))
+        for name in sorted(_PARTS & set(result))
+    ]
+    return table(rows)
+
+
+def _error_of(name: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    error = result.get(f"{name}_error")
+    return {} if error is None else {"standard_error": error}
 
 
 def _with_error(found: Mapping[str, Any]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from datasets.formats import writer_for
+from datasets import formats
 from datasets.levels import pyramid
 
 # Tests compute on small tensors, where more threads cost more than they bring, the more so on a busy machine.
@@ -58,10 +58,9 @@ def scene(count: int, resolution: int, seed: int = 0) -> NDArray[np.uint8]:
 
 def write_pyramid(path: Path, images: NDArray[np.uint8]) -> Path:
     """Write images (N, 3, R, R) as a pyramid."""
-    with writer_for(path)(path, len(images), images.shape[-1]) as writer:
-        for row, image in enumerate(images):
-            writer.write(row, pyramid(image), f"image{row:03d}.png")
-        writer.finish({}, {})
+    with formats.create(path, len(images), images.shape[-1]) as writer:
+        writer.write(range(len(images)), writer.pack(pyramid(images)))
+        writer.finish([f"image{row:03d}.png" for row in range(len(images))])
     return path
 
 

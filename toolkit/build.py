@@ -1,7 +1,7 @@
 """Build a data set: source -> decode -> crop -> levels -> writer, in parallel, with one ledger line per image.
 
 The bytes of the data set and of its ledger depend on the source's content, the options and the library versions (all in
-the manifest) alone: not on the number of jobs, the time, or the machine's folders.
+the manifest) alone: not on the number of jobs, the time, the machine's folders, or how often the build was interrupted.
 """
 
 from __future__ import annotations
@@ -9,110 +9,71 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.metadata
-import shutil
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
-from PIL import features
+from numpy.typing import NDArray
 
-from datasets.atomic import check_writable, replacing
-from datasets.decode import Decoded
+from datasets.atomic import partial_path, publish, system_errors
 from datasets.errors import InputError
-from datasets.formats import PyramidWriter, writer_for
-from datasets.levels import level_of, levels_up_to, pyramid, resolution_of
-from datasets.manifest import ROW_DIGEST_BYTES, Manifest
+from datasets.formats import PyramidWriter, create, is_pyramid, open_pyramid
+from datasets.manifest import Manifest
 from growgan import __version__
-from toolkit import ledger
+from toolkit import journal as journals
+from toolkit import ledger, process, skipped_sheet
+from toolkit.journal import Journal
 from toolkit.ledger import Entry
-from toolkit.plan import Options, Plan, PlannedImage, Progress, decode_item, make_plan, read, with_advice
-from toolkit.sources import Source, open_source
-from toolkit.transforms import cut
-from toolkit.workers import StoppedError, in_order
+from toolkit.meter import Meter
+from toolkit.options import Options
+from toolkit.output import Output
+from toolkit.plan import Plan, make_plan, recall
+from toolkit.progress import Progress
+from toolkit.sources import Source, file_stamp, open_source
+from toolkit.summary import Summary, Tally
+from toolkit.tasks import Work, num_bytes, records
+from toolkit.versions import deciding_versions
+from toolkit.workers import Workers, hired
+from toolkit.writeback import early_writeback
 
-_BATCH_BYTES = 1 << 22  # pixels of the finest level that a thread holds at a time
-_IMAGES_PER_TASK = 16  # so that handing out work costs nothing even for the smallest images
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """What a build did.
-
-    Attributes
-    ----------
-    path, ledger : Path
-        The data set and the ledger beside it.
-    manifest : Manifest
-        As it is in the data set.
-    images : int
-        Images of the source that gave rows.
-    skipped : int
-        Images of the source that were left out.
-    applied : dict of str to int
-        What was done -> to how many images.
-    bytes : int
-        Size of the data set.
-    seconds : float
-        Wall time.
-    """
-
-    path: Path
-    ledger: Path
-    manifest: Manifest
-    images: int
-    skipped: int
-    applied: dict[str, int]
-    bytes: int
-    seconds: float
-
-    @property
-    def rows_per_sec(self) -> float:
-        """Rows written per second of wall time."""
-        return self.manifest.num_images / max(self.seconds, 1e-9)
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything, in JSON's types."""
-        manifest = self.manifest
-        return {
-            "path": str(self.path),
-            "ledger": str(self.ledger),
-            "images": self.images,
-            "skipped": self.skipped,
-            "rows": manifest.num_images,
-            "resolution": manifest.resolution,
-            "levels": [resolution_of(level) for level in levels_up_to(manifest.top_level)],
-            "applied": self.applied,
-            "bytes": self.bytes,
-            "seconds": round(self.seconds, 3),
-            "rows_per_sec": round(self.rows_per_sec, 3),
-            "content_digest": manifest.content_digest,
-            "options": dict(manifest.options),
-            "provenance": dict(manifest.provenance),
-        }
+_QUICK_SECONDS = 10.0  # in which a plan may be made once more
+SAVE_SECONDS = 3.0  # between two moments at which everything written so far is brought to disk
 
 
-def build(source_path: Path, out: Path, options: Options, *, jobs: int, overwrite: bool, progress: Progress) -> Summary:
+def build(
+    source_path: Path,
+    output: Output,
+    options: Options,
+    *,
+    jobs: int,
+    progress: Progress,
+    scheduler: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Summary:
     """Build a data set, and its ledger beside it; both appear under their names when they are whole, or not at all.
+
+    If it ends before, by an error or a kill, what was done is kept in hidden files beside `output`, and the same call
+    goes on with it.
 
     Parameters
     ----------
     source_path : Path
         Anything that `toolkit.sources.open_source` opens.
-    out : Path
-        Data set to write; its suffix names the format.
+    output : Output
+        Where and how to write.
     options : Options
         What decides the pixels.
     jobs : int
         Number of threads, at least 1.
-    overwrite : bool
-        Replace an existing data set; it stays until the new one is whole.
     progress : callable
-        ``progress(total, what)`` gives a progress bar.
+        Makes progress bars.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers then compute instead of threads: see `toolkit.cluster`.
+    say : callable, optional
+        Told, in one line, if the build goes on with an interrupted one, or does not.
 
     Raises
     ------
@@ -120,150 +81,233 @@ def build(source_path: Path, out: Path, options: Options, *, jobs: int, overwrit
         If an argument is at fault, an image is bad (see `Options.skip_bad`), or the disk is full.
     """
     started = time.monotonic()
-    writer_class = writer_for(out)
-    check_writable(out, overwrite=overwrite)
-    ledger_path = check_writable(ledger.path_of(out), overwrite=True)  # without its data set it describes nothing
-    source = open_source(source_path)
-    plan = make_plan(source, options, jobs, progress)
-    _check_space(out, plan)
-    applied: Counter[str] = Counter()
-    with writer_class(out, len(plan.rows), plan.resolution) as writer:
-        entries = _entries(source, plan, options, writer, jobs, progress, applied)
-        with contextlib.closing(entries), _naming(ledger_path), replacing(ledger_path) as temporary:
-            ledger_digest = ledger.write(temporary, entries)
-        try:
-            manifest = writer.finish(options.for_manifest(), _provenance(source, plan, ledger_digest))
-        except BaseException:
-            ledger_path.unlink(missing_ok=True)  # a ledger of nothing is worse than none
-            raise
-    return Summary(
-        path=out,
-        ledger=ledger_path,
-        manifest=manifest,
-        images=len(plan.images) - plan.num_skipped,
-        skipped=plan.num_skipped,
-        applied=dict(sorted(applied.items())),
-        bytes=out.stat().st_size,
+    output.check_place(may_exist=journals.path_of(output.path).exists())
+    source = open_source(source_path, options.kind, labels=options.labels)
+    options = dataclasses.replace(options, crop=options.crop or source.crop)
+    with Journal(output.path, _key(source, output, options)) as journal:
+        work = _Build(source, output, options, journal, progress, say)
+        if _is_complete(journal, output.path):
+            say(f"{output.path} was complete already")
+            tally = Tally.of(ledger.read(ledger.path_of(output.path)))
+            work.rows_kept = open_pyramid(output.path).manifest.num_images
+        else:
+            tally = work.run(jobs, scheduler)
+        sheet = _draw_skipped(output.path, source, options, tally, say)
+        journal.discard()
+    return Summary.of(
+        output.path,
+        tally,
+        skipped_sheet=sheet,
+        rows_kept=work.rows_kept,
         seconds=time.monotonic() - started,
     )
 
 
-def _entries(
-    source: Source,
-    plan: Plan,
-    options: Options,
-    writer: PyramidWriter,
-    jobs: int,
-    progress: Progress,
-    applied: Counter[str],
-) -> Generator[Entry, None, None]:
-    """Write all rows; yield the ledger entry of every image, the skipped ones included, in source order."""
-    stop = threading.Event()
-    lock = threading.Lock()
-    per_task = max(1, min(_IMAGES_PER_TASK, len(plan.images) // (8 * jobs)))
-    tasks = (plan.images[start : start + per_task] for start in range(0, len(plan.images), per_task))
-    with progress(len(plan.rows), "writing rows") as bar:
+@dataclasses.dataclass
+class _Build:
+    """One build under way."""
 
-        def advance(number: int) -> None:
-            with lock:
-                bar.update(number)
-            if stop.is_set():
-                raise StoppedError
+    source: Source
+    output: Output
+    options: Options
+    journal: Journal
+    progress: Progress
+    say: Callable[[str], None]
+    rows_kept: int = 0
 
-        def run(task: list[PlannedImage]) -> list[Entry]:
-            return [image.skipped or _write_image(source, image, plan, options, writer, advance) for image in task]
+    def __post_init__(self) -> None:
+        self._file_stamp = self._stamp_of_file()
 
-        with contextlib.closing(in_order(run, tasks, jobs, stop)) as results:
-            for entries in results:
-                for entry in entries:
-                    if entry.skipped is None:
-                        applied.update(entry.applied)
-                    yield entry
+    def _stamp_of_file(self) -> str:
+        """Stamp of a source that is one file; folders change while they are read, and their images have stamps."""
+        return file_stamp(self.source.path) if self.source.path.is_file() else ""
+
+    def run(self, jobs: int, scheduler: str | None) -> Tally:
+        """Do all of it."""
+        if self.journal.replaced:
+            self.say(f"an interrupted build of {self.output.path} was another one; this one begins anew")
+        begun = time.monotonic()
+        try:
+            self.output.check_place()
+            with hired(jobs, scheduler) as workers:
+                plan = make_plan(self.source, self.options, workers, self.journal, self.progress)
+                self.output.check_space(len(plan.rows), plan.resolution)
+                return self._write(plan, workers)
+        except BaseException:
+            quick = not self.journal.continued and time.monotonic() - begun < _QUICK_SECONDS
+            if quick and not self.journal.has_rows:
+                self.journal.discard()  # it holds nothing that takes long to find out again
+            raise
+
+    def _write(self, plan: Plan, workers: Workers) -> Tally:
+        output, journal = self.output, self.journal
+        output.clear_leftover()
+        with create(
+            output.path,
+            len(plan.rows),
+            plan.resolution,
+            shards=output.shards,
+            encoding=output.encoding,
+            keep=True,
+            resume=journal.continued,
+        ) as writer:
+            saver = _Saver(writer, journal)
+            try:
+                work = Work(plan, journal, writer)
+                self.rows_kept = work.rows_kept
+                if work.rows_kept:
+                    self.say(f"going on with an interrupted build: {work.rows_kept} of {len(plan.rows)} rows are there")
+                self._make_rows(plan, workers, writer, work, saver)
+                return self._publish(plan, writer, work)
+            except BaseException as error:
+                with contextlib.suppress(InputError, ValueError):  # the error that is on its way says more
+                    saver.save()
+                if not journal.has_rows:
+                    writer.discard()
+                elif isinstance(error, InputError):
+                    raise InputError(f"{error}; what is done is kept, and the same command goes on with it") from None
+                raise
+
+    def _make_rows(self, plan: Plan, workers: Workers, writer: PyramidWriter, work: Work, saver: _Saver) -> None:
+        """Compute what is missing, and write it."""
+        make = partial(process.make, self.source, self.options, plan.resolution, writer.pack)
+        with (
+            early_writeback(partial_path(self.output.path)),
+            self.progress(len(plan.rows), "writing rows", initial=work.rows_kept) as bar,
+            contextlib.closing(workers.in_order(make, work.tasks(workers.size))) as results,
+        ):
+            meter = Meter(bar)
+            for made in results:
+                writer.write(work.rows_of_task(made.task), made.packed)
+                meter.add(len(made.packed), num_bytes(made.packed))
+                saver.written.extend(records(made))
+                saver.save_if_due()
+        if self._stamp_of_file() != self._file_stamp:
+            writer.discard()  # nobody knows which rows are of which file
+            raise process.changed(str(self.source.path))
+        process.forget()
+        saver.save()
+
+    def _publish(self, plan: Plan, writer: PyramidWriter, work: Work) -> Tally:
+        """Publish the ledger, then the data set."""
+        label_names = self.source.label_names
+        names = [""] * len(plan.rows)
+        labels = None if label_names is None else np.zeros(len(plan.rows), np.int64)
+        path, tally = ledger.path_of(self.output.path), Tally()
+        temporary = partial_path(path)  # always the same, so that a killed build leaves nothing for good
+        try:
+            with system_errors(path):
+                digest = ledger.write(temporary, tally.watch(self._entries(plan, work, names, labels)))
+                publish(temporary, path)
+            self.journal.finish({"ledger": digest})
+            writer.finish(
+                names,
+                labels,
+                None if label_names is None else list(label_names),
+                self.options.for_manifest(),
+                _provenance(self.source, plan, digest),
+            )
+        except BaseException:
+            for file in (temporary, path):
+                file.unlink(missing_ok=True)  # a ledger of nothing is worse than none
+            raise
+        return tally
+
+    def _entries(self, plan: Plan, work: Work, names: list[str], labels: NDArray[np.int64] | None) -> Iterator[Entry]:
+        """The ledger entry of every image, in source order; fills in the names and labels of the rows meanwhile."""
+        crop = self.options.squares
+        for index in range(len(plan.num_crops)):
+            seen = recall(self.journal, index)
+            if index in plan.skipped:
+                facts = {"width": seen.width or None, "height": seen.height or None, **seen.facts}
+                yield Entry(path=seen.name, label=seen.label, **facts, skipped=plan.skipped[index])
+                continue
+            facts = work.facts_of(index)
+            rows = work.rows_of(index).tolist()
+            boxes = crop.boxes(facts["width"], facts["height"], seen.name)
+            for row, (left, top, _) in zip(rows, boxes, strict=True):
+                names[row] = f"{seen.name}@{left},{top}" if crop.name == "tile" else seen.name
+                if labels is not None and seen.label is not None:
+                    labels[row] = seen.label
+            yield Entry(path=seen.name, label=seen.label, **facts, rows=tuple(rows))
 
 
-def _write_image(
-    source: Source,
-    image: PlannedImage,
-    plan: Plan,
-    options: Options,
-    writer: PyramidWriter,
-    advance: Callable[[int], None],
-) -> Entry:
-    """Write the rows of one image and give its line in the ledger."""
-    item = source[image.index]
+class _Saver:
+    """Brings to disk what was written, and only then says so in the journal.
+
+    Attributes
+    ----------
+    written : list of dict
+        Records of what was written since the last time.
+    """
+
+    def __init__(self, writer: PyramidWriter, journal: Journal) -> None:
+        self._writer, self._journal = writer, journal
+        self.written: list[dict[str, Any]] = []
+        self._due = time.monotonic() + SAVE_SECONDS
+
+    def save_if_due(self) -> None:
+        """Save if the last time is long enough ago: a slow disk is left alone for as long as it was kept busy."""
+        begun = time.monotonic()
+        if begun > self._due:
+            self.save()
+            self._due = time.monotonic() + max(SAVE_SECONDS, time.monotonic() - begun)
+
+    def save(self) -> None:
+        """Save everything."""
+        self._writer.flush()
+        self._journal.append(self.written)
+        self._journal.sync()
+        self.written = []
+
+
+def _is_complete(journal: Journal, out: Path) -> bool:
+    """Whether an interrupted build with the journal's key was killed after it had published the data set."""
+    if journal.finished is None or partial_path(out).exists() or not is_pyramid(out):
+        return False
+    manifest: Manifest = open_pyramid(out).manifest
+    return bool(manifest.provenance.get("ledger_sha256") == journal.finished["ledger"])
+
+
+def _draw_skipped(out: Path, source: Source, options: Options, tally: Tally, say: Callable[[str], None]) -> Path | None:
+    """Draw what was left out. The data set is whole already, so a failure is no more than a remark."""
+    path = skipped_sheet.path_of(out)
+    temporary = partial_path(path)  # always the same, so that a killed build leaves nothing for good
     try:
-        data = read(item)
-        pixels, found = decode_item(item, data, options)
-    except InputError as error:
-        raise with_advice(error) from None
-    boxes = options.crop.boxes(found.width, found.height, item.where)
-    if len(boxes) != image.count:
-        raise InputError(f"{item.where} has changed since the build began; run the same command again")
-    rows = plan.rows[image.first : image.first + image.count].tolist()
-    batch = max(1, _BATCH_BYTES // (3 * plan.resolution**2))
-    for start in range(0, len(boxes), batch):
-        part = slice(start, start + batch)
-        levels = pyramid(np.stack([cut(pixels, box, plan.resolution, options.resample) for box in boxes[part]]))
-        for offset, (row, box) in enumerate(zip(rows[part], boxes[part], strict=True)):
-            name = f"{item.name}@{box[0]},{box[1]}" if options.crop.name == "tile" else item.name
-            writer.write(row, {level: batch_of[offset] for level, batch_of in levels.items()}, name)
-        advance(len(rows[part]))
-    return Entry(
-        path=item.name,
-        label=item.label,
-        bytes=len(data),
-        xxh3=xxhash.xxh3_128_hexdigest(data),
-        format=found.format,
-        mode=found.mode,
-        width=found.width,
-        height=found.height,
-        applied=(*found.applied, *_applied(found, boxes[0][2], plan.resolution, options)),
-        rows=tuple(rows),
-    )
+        sheet = skipped_sheet.draw(out, source, options) if tally.skipped else None
+        if sheet is not None:
+            sheet.save(temporary, format="PNG")
+            publish(temporary, path)
+            return path
+        path.unlink(missing_ok=True)  # of the data set that was replaced
+    except (InputError, OSError) as error:
+        temporary.unlink(missing_ok=True)
+        say(f"there is no picture of the images that were left out: {error}")
+    return None
 
 
-def _applied(found: Decoded, side: int, resolution: int, options: Options) -> Iterator[str]:
-    """Names of what was done to the geometry of an image."""
-    if options.crop.name == "tile":
-        yield "tiled"
-    elif found.width != found.height:
-        yield "cropped"
-    if side != resolution:
-        yield "reduced" if side > resolution else "enlarged"
-
-
-def _check_space(out: Path, plan: Plan) -> None:
-    """Refuse a build that would fill the disk."""
-    levels = levels_up_to(level_of(plan.resolution))
-    needed = len(plan.rows) * sum(3 * resolution_of(level) ** 2 + ROW_DIGEST_BYTES for level in levels)
-    free = shutil.disk_usage(out.parent).free
-    if needed > free:
-        raise InputError(
-            f"cannot write {out}: its {len(plan.rows)} rows need {needed / 1e6:.1f} MB, but {out.parent} has "
-            f"{free / 1e6:.1f} MB free; free space, choose another disk or a smaller --resolution"
-        )
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name the file in the system's errors, such as a full disk, that come without one."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+def _key(source: Source, output: Output, options: Options) -> dict[str, Any]:
+    """All that decides the bytes of a build; single images have their own stamps."""
+    return {
+        "versions": deciding_versions(),
+        "source": source.name,
+        "kind": type(source).__module__,
+        "stamp": "" if source[0].stamp else source.stamp,
+        "options": {**options.for_manifest(), "resolution": options.resolution, "max_pixels": options.max_pixels},
+        "skip_bad": options.skip_bad,
+        "output": [output.path.suffix.lower(), output.shards, output.encoding],
+    }
 
 
 def _provenance(source: Source, plan: Plan, ledger_digest: str) -> dict[str, Any]:
     """Where the data set came from; no time and no folder, so that equal builds are equal."""
-    libraries = {name: importlib.metadata.version(name) for name in ("h5py", "numpy", "pillow")}
-    for name in ("libjpeg_turbo", "webp", "libtiff", "littlecms2"):  # what decides the pixels inside Pillow
-        if version := features.version(name):
-            libraries[name] = version
+    libraries = {**deciding_versions(), "h5py": importlib.metadata.version("h5py")}
+    libraries.pop("growgan")
     return {
         "tool": f"growgan {__version__}",
-        "libraries": libraries,
+        "libraries": dict(sorted(libraries.items())),
         "source": source.name,
-        "source_images": len(plan.images),
-        "skipped": plan.num_skipped,
+        "source_images": len(plan.num_crops),
+        "skipped": len(plan.skipped),
         "ledger_sha256": ledger_digest,
     }

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from datasets.atomic import check_writable, replacing
 from datasets.errors import InputError
 from datasets.formats import PyramidReader, open_pyramid
 from datasets.levels import levels_up_to, resolution_of
-from datasets.order import Order
+from toolkit.drawing import FAINT, INK, MARGIN, PAPER, fit, font
+from toolkit.extraction import random_rows
+from toolkit.inspection import class_names
 
-_PAPER, _INK, _FAINT = (250, 250, 248), (32, 33, 36), (120, 122, 126)
-_MARGIN, _GAP = 28, 10  # pixels: around all, between cells
+_GAP = 10  # pixels between cells
 _WIDTH = 1300  # pixels; as many strips stand side by side as fit into this
 _MIN_CELL, _MAX_CELL = 128, 256  # a finer level than 256x256 is drawn smaller than it is
 
@@ -50,8 +51,7 @@ def show(path: Path, out: Path, *, num: int, seed: int, overwrite: bool) -> list
         raise InputError(f"{out}: a contact sheet is a PNG file; let its name end in .png")
     check_writable(out, overwrite=overwrite)
     reader = open_pyramid(path)
-    size = reader.manifest.num_images
-    rows = sorted(Order(size, seed).rows(0, min(num, size)).tolist())
+    rows = random_rows(num, seed, reader.manifest.num_images)
     sheet = draw(reader, rows)
     with replacing(out) as temporary:
         sheet.save(temporary, format="PNG")
@@ -61,33 +61,34 @@ def show(path: Path, out: Path, *, num: int, seed: int, overwrite: bool) -> list
 def draw(reader: PyramidReader, rows: list[int]) -> Image.Image:
     """Draw the given rows of a data set: a strip for each, with every level from 4x4 on from left to right."""
     manifest = reader.manifest
-    names = reader.sources()
+    names, labels, classes = reader.sources(), reader.labels(), class_names(manifest)
     levels = levels_up_to(manifest.top_level)
     cell = min(max(manifest.resolution, _MIN_CELL), _MAX_CELL)
     strip_width = len(levels) * (cell + _GAP) - _GAP
     abreast = max(1, min(len(rows), _WIDTH // strip_width))
     size = 13 if cell == _MIN_CELL else 20  # of the letters, in pixels
-    title, text = ImageFont.load_default(size * 3 // 2), ImageFont.load_default(size)
-    head, across, down = 7 * size, strip_width + _MARGIN, cell + 2 * size + _GAP
-    width = _MARGIN + abreast * across
-    sheet = Image.new("RGB", (width, head + -(-len(rows) // abreast) * down + _MARGIN - _GAP), _PAPER)
+    title, text = font(size * 3 // 2), font(size)
+    head, across, down = 7 * size, strip_width + MARGIN, cell + 2 * size + _GAP
+    width = MARGIN + abreast * across
+    sheet = Image.new("RGB", (width, head + -(-len(rows) // abreast) * down + MARGIN - _GAP), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((_MARGIN, size * 3 // 2), _fit(pen, reader.path.name, title, width - 2 * _MARGIN), _INK, title)
+    pen.text((MARGIN, size * 3 // 2), fit(pen, reader.path.name, title, width - 2 * MARGIN), INK, title)
     counts = f"{len(rows)} of {manifest.num_images:,} images, content {manifest.content_digest[:16]}"
-    pen.text((_MARGIN, size * 7 // 2), _fit(pen, counts, text, width - 2 * _MARGIN), _FAINT, text)
+    pen.text((MARGIN, size * 7 // 2), fit(pen, counts, text, width - 2 * MARGIN), FAINT, text)
     for strip, row in enumerate(rows):
         line, place = divmod(strip, abreast)
-        left, top = _MARGIN + place * across, head + line * down
+        left, top = MARGIN + place * across, head + line * down
         for level in levels:
             if line == 0:
                 side = resolution_of(level)
                 label = f"{side}x{side}" if side <= cell else f"{side}x{side}, reduced"
-                pen.text((left + cell // 2, head - size), label, _INK, text, anchor="mm")
+                pen.text((left + cell // 2, head - size), label, INK, text, anchor="mm")
             pixels = np.ascontiguousarray(reader.level(level)[row].transpose(1, 2, 0))
             sheet.paste(_drawn_at(pixels, cell), (left, top))
             left += cell + _GAP
-        caption = _fit(pen, f"row {row}   {names[row]}", text, strip_width)
-        pen.text((_MARGIN + place * across, top + cell + 4), caption, _FAINT, text)
+        label = "" if labels is None else f"   [{classes[labels[row]]}]"
+        caption = fit(pen, f"row {row}{label}   {names[row]}", text, strip_width)
+        pen.text((MARGIN + place * across, top + cell + 4), caption, FAINT, text)
     return sheet
 
 
@@ -95,16 +96,3 @@ def _drawn_at(pixels: NDArray[np.uint8], cell: int) -> Image.Image:
     """Make an image `cell` pixels wide: its own pixels as squares, or the mean of several if it is finer than that."""
     resample = Image.Resampling.NEAREST if len(pixels) <= cell else Image.Resampling.BOX
     return Image.fromarray(pixels).resize((cell, cell), resample)
-
-
-def _fit(pen: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Shorten a text in its middle until it is no wider than `width` pixels; what no font can draw becomes ``?``."""
-    text = text.encode("utf-8", "replace").decode("utf-8").replace("\n", " ")
-    keep = len(text)
-    while pen.textlength(shown := _shortened(text, keep), font) > width and keep > 1:
-        keep -= 1
-    return shown
-
-
-def _shortened(text: str, keep: int) -> str:
-    return text if keep >= len(text) else f"{text[: keep // 2]}…{text[len(text) - (keep - keep // 2) :]}"

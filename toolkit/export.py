@@ -1,32 +1,32 @@
-"""Export a pyramid for other programs: TFRecord files of every level, or PNG files of one. Every row is verified."""
+"""What all exports share: rows that are checked while they are read, PNG, new folders, and what is told at the end."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
+import io
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.errors import InputError
-from datasets.formats import PyramidReader, open_pyramid
-from datasets.levels import level_of, levels_up_to, name_of, resolution_of
+from datasets.formats import PyramidReader
+from datasets.levels import level_of, name_of, resolution_of
 from datasets.manifest import level_digest, row_digest
-from toolkit.export_tfrecord import frame
-from toolkit.plan import Bar, Progress
+from toolkit.meter import Meter
 from toolkit.workers import in_order
 
 _BATCH_BYTES = 1 << 22  # pixels that a thread holds at a time
 _MOST_ROWS = 256  # of a batch, so that the progress bar moves
-_PER_FOLDER = 1000
+
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +36,15 @@ class Exported:
     Attributes
     ----------
     path : Path
-        The folder.
+        The file or folder.
+    layout : str
+        Its kind, as ``toolkit convert --to`` names it.
     num_images : int
         Images of every resolution, in the order of the pyramid's rows.
     resolutions : tuple of int
         Sides in pixels, coarsest first.
+    num_classes : int or None
+        Classes of the labels that were written; None if none were.
     files : int
         Number of files.
     bytes : int
@@ -50,8 +54,10 @@ class Exported:
     """
 
     path: Path
+    layout: str
     num_images: int
     resolutions: tuple[int, ...]
+    num_classes: int | None
     files: int
     bytes: int
     content_digest: str
@@ -61,109 +67,115 @@ class Exported:
         return {**dataclasses.asdict(self), "path": str(self.path), "resolutions": list(self.resolutions)}
 
 
-def export_tfrecord(path: Path, out: Path, *, jobs: int, progress: Progress) -> Exported:
-    """Write a folder of TFRecord files in the layout of the 2017 TensorFlow tools: ``OUT/OUT-rNN.tfrecords``.
-
-    NN is the level, log2(resolution), in two digits. The files have no labels.
-
-    Parameters
-    ----------
-    path : Path
-        A finished pyramid of any format.
-    out : Path
-        Folder to make; it appears when it is whole.
-    jobs : int
-        Number of threads, at least 1; changes no byte.
-    progress : callable
-        ``progress(total, what)`` gives a progress bar.
-
-    Raises
-    ------
-    InputError
-        If the pyramid is damaged, or `out` exists or cannot be written.
-    """
-    _check_new(out)
-    reader = open_pyramid(path)
-    levels = levels_up_to(reader.manifest.top_level)
-    size = reader.manifest.num_images
-    _check_space(out, size * sum(len(frame(np.zeros_like(reader.level(level)[0]))) for level in levels))
-    with _new_folder(out) as folder, progress(size * len(levels), "writing records") as bar:
-        for level in levels:
-            with (folder / f"{out.name}-r{level:02d}.tfrecords").open("wb") as file:
-                for records in _for_all_rows(reader, level, lambda _, pixels: frame(pixels), jobs, bar):
-                    file.writelines(records)
-        return _exported(out, folder, reader, levels)
+def exported(
+    out: Path, written: Path, layout: str, reader: PyramidReader, levels: Sequence[int], *, labelled: bool
+) -> Exported:
+    """Count what lies at `written`, which is or will be `out`."""
+    files = [path for path in written.rglob("*") if path.is_file()] if written.is_dir() else [written]
+    return Exported(
+        path=out,
+        layout=layout,
+        num_images=reader.manifest.num_images,
+        resolutions=tuple(resolution_of(level) for level in levels),
+        num_classes=reader.manifest.num_classes if labelled else None,
+        files=len(files),
+        bytes=sum(path.stat().st_size for path in files),
+        content_digest=reader.manifest.content_digest,
+    )
 
 
-def export_folder(path: Path, out: Path, *, resolution: int | None, jobs: int, progress: Progress) -> Exported:
-    """Write the images of one level as PNG files named by their rows, ``OUT/000000.png`` and so on.
-
-    If there are more than 1000, a thousand lie in each sub-folder: ``OUT/012/012345.png``. In both cases the paths,
-    sorted, are in the order of the rows.
-
-    Parameters
-    ----------
-    path, out, jobs, progress
-        As for `export_tfrecord`.
-    resolution : int or None
-        Side of the level in pixels; None: the finest.
-
-    Raises
-    ------
-    InputError
-        If the pyramid is damaged or has no such level, or `out` exists or cannot be written.
-    """
-    _check_new(out)
-    reader = open_pyramid(path)
-    level = reader.manifest.top_level if resolution is None else level_of(resolution, "--resolution")
+def chosen_level(reader: PyramidReader, resolution: int | None) -> int:
+    """Level of a side given by ``--resolution``; the finest one if none is given. An InputError if it is not there."""
+    if resolution is None:
+        return reader.manifest.top_level
+    level = level_of(resolution, "--resolution")
     reader.level(level)
-    size = reader.manifest.num_images
-    digits = max(6, len(str(size - 1)))
-    with _new_folder(out) as folder, progress(size, "writing images") as bar:
-        parts = range(0, size, _PER_FOLDER) if size > _PER_FOLDER else ()
-        for first in parts:
-            (folder / f"{first // _PER_FOLDER:0{digits - 3}d}").mkdir()
-
-        def save(row: int, pixels: NDArray[np.uint8]) -> None:
-            place = folder / f"{row // _PER_FOLDER:0{digits - 3}d}" if parts else folder
-            image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-            image.save(place / f"{row:0{digits}d}.png", format="PNG")
-
-        for _ in _for_all_rows(reader, level, save, jobs, bar):
-            pass
-        return _exported(out, folder, reader, [level])
+    return level
 
 
-def _for_all_rows(
-    reader: PyramidReader, level: int, function: Callable[[int, NDArray[np.uint8]], Any], jobs: int, bar: Bar
-) -> Iterator[list[Any]]:
-    """Yield ``function(row, pixels)`` of all rows of a level, in their order, by batches; verify every row."""
-    pixels, digests, names = reader.level(level), reader.row_digests(level), reader.sources()
+def verified_rows(
+    reader: PyramidReader,
+    level: int,
+    function: Callable[[NDArray[np.uint8]], Result],
+    *,
+    jobs: int,
+    meter: Meter,
+    rows: Sequence[int] | None = None,
+) -> Iterator[Result]:
+    """Yield ``function(pixels)`` of rows of a level, in their order, computed by threads; every row is verified.
+
+    Parameters
+    ----------
+    reader : PyramidReader
+    level : int
+    function : callable
+        Takes pixels, uint8 of shape (3, r, r), C-contiguous.
+    jobs : int
+        Number of threads.
+    meter : Meter
+        Told of every row.
+    rows : sequence of int, optional
+        All if not given.
+
+    Raises
+    ------
+    InputError
+        If a row, or the table of digests, is not what was written.
+    """
+    pixels, digests = reader.level(level), reader.row_digests(level)
     where = f"{reader.path}: {name_of(level)}"
     if level_digest(digests) != reader.manifest.level_digests[name_of(level)]:
         raise InputError(f"{where}: the digests of its rows do not match the manifest; it is damaged, build it again")
+    wanted = np.arange(len(pixels)) if rows is None else np.asarray(rows, np.int64)
 
-    def run(rows: range) -> list[Any]:
+    def run(part: NDArray[np.int64]) -> list[Result]:
         results = []
-        for row in rows:
-            image = np.array(pixels[row])  # a copy: what is verified is what is written
+        for row, image in zip(part.tolist(), pixels.gather(part), strict=True):
             if row_digest(image) != digests[row].tobytes():
                 raise InputError(
-                    f"{where}, row {row} ({names[row]}): the pixels do not match their digest; "
+                    f"{where}, row {row} ({reader.sources()[row]}): the pixels do not match their digest; "
                     "it is damaged, build it again"
                 )
-            results.append(function(row, image))
+            results.append(function(image))
         return results
 
-    batch = max(1, min(_MOST_ROWS, _BATCH_BYTES // pixels[0].nbytes))
-    tasks = (range(first, min(first + batch, len(pixels))) for first in range(0, len(pixels), batch))
+    batch = max(1, min(_MOST_ROWS, _BATCH_BYTES // (3 * resolution_of(level) ** 2)))
+    tasks = (wanted[first : first + batch] for first in range(0, len(wanted), batch))
     with contextlib.closing(in_order(run, tasks, jobs, threading.Event())) as batches:
         for results in batches:
-            yield results
-            bar.update(len(results))
+            yield from results
+            meter.add(len(results), len(results) * 3 * resolution_of(level) ** 2)
 
 
-def _check_new(out: Path) -> None:
+def png(pixels: NDArray[np.uint8], compression: int = 1) -> bytes:
+    """PNG file of one image, uint8 of shape (3, r, r); compression from 0, none, to 9, much slower than 1."""
+    file = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    image.save(file, format="PNG", compress_level=compression)
+    return file.getvalue()
+
+
+def dataset_json(reader: PyramidReader, names: Sequence[str]) -> dict[str, Any]:
+    """What the tools of the StyleGAN family write into ``dataset.json``: the class number of every file, or null.
+
+    The names of the classes stand beside, under ``label_names``, where those tools do not look.
+
+    Parameters
+    ----------
+    reader : PyramidReader
+    names : sequence of str
+        Paths of the files, in the order of the rows.
+    """
+    labels = reader.labels()
+    if labels is None:
+        return {"labels": None}
+    content: dict[str, Any] = {"labels": [list(pair) for pair in zip(names, labels.tolist(), strict=True)]}
+    if reader.manifest.label_names is not None:
+        content["label_names"] = list(reader.manifest.label_names)
+    return content
+
+
+def check_new_folder(out: Path) -> None:
     """Refuse, before any work is done, a folder that cannot be made."""
     if os.path.lexists(out):
         raise InputError(f"{out} exists already; choose another name or remove it")
@@ -173,7 +185,7 @@ def _check_new(out: Path) -> None:
         raise InputError(f"cannot write {out}: no permission to write into {out.parent}")
 
 
-def _check_space(out: Path, needed: int) -> None:
+def check_space(out: Path, needed: int) -> None:
     """Refuse an export that would fill the disk."""
     free = shutil.disk_usage(out.parent).free
     if needed > free:
@@ -181,61 +193,3 @@ def _check_space(out: Path, needed: int) -> None:
             f"cannot write {out}: its files need {needed / 1e6:.1f} MB, but {out.parent} has {free / 1e6:.1f} MB free; "
             "free space or choose another disk"
         )
-
-
-@contextlib.contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a hidden folder beside `out`; it becomes `out` when the block ends without an exception.
-
-    The hidden name is always the same, so that what a killed process left behind is removed by the next one; a lock,
-    which goes with the process, keeps two from writing at once.
-    """
-    temporary = out.with_name(f".{out.name}.partial")
-    descriptor = -1
-    try:
-        temporary.mkdir(exist_ok=True)
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = os.path.samestat(
-                os.fstat(descriptor), temporary.stat()
-            )  # not published or removed since it was opened
-        except BlockingIOError:
-            ours = False
-        if not ours:
-            raise InputError(f"another process is writing {out}; wait for it or choose another name")
-        try:
-            _empty(temporary)
-            yield temporary
-            os.sync()  # one call for many files; the rename must not reach the disk before them
-            temporary.rename(out)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from None
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-def _empty(folder: Path) -> None:
-    """Remove what a folder holds."""
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
-def _exported(out: Path, folder: Path, reader: PyramidReader, levels: range | list[int]) -> Exported:
-    """Count what was written into `folder`, which will be `out`."""
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    return Exported(
-        path=out,
-        num_images=reader.manifest.num_images,
-        resolutions=tuple(resolution_of(level) for level in levels),
-        files=len(sizes),
-        bytes=sum(sizes),
-        content_digest=reader.manifest.content_digest,
-    )

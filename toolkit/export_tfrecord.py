@@ -1,76 +1,66 @@
-"""Images as the TFRecord files of the 2017 tools, written without TensorFlow.
-
-A file is a row of frames: length of the payload (8 bytes, little endian), masked CRC32C of these 8 bytes, payload,
-masked CRC32C of the payload. A payload is a ``tf.train.Example``, a protocol buffer, with two features: ``shape``, the
-integers (C, H, W), and ``data``, the pixels as one string of bytes.
-"""
+"""Export a pyramid as the TFRecord files of the 2017 TensorFlow tools: one file for every level, and one for labels."""
 
 from __future__ import annotations
 
-import struct
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-# Numbers of the fields in TensorFlow's example.proto and feature.proto.
-_FEATURES_OF_EXAMPLE = _ENTRY_OF_FEATURES = _KEY_OF_ENTRY = _VALUES_OF_LIST = 1
-_VALUE_OF_ENTRY = 2
-_BYTES_OF_FEATURE, _INTEGERS_OF_FEATURE = 1, 3
+from datasets.atomic import new_folder
+from datasets.formats import open_pyramid
+from datasets.levels import levels_up_to, resolution_of
+from datasets.manifest import one_hot
+from datasets.tfrecord import frame
+from toolkit.export import Exported, check_new_folder, check_space, chosen_level, exported, verified_rows
+from toolkit.meter import Meter
+from toolkit.progress import Progress
 
-_LENGTH_DELIMITED = 2  # wire type: a length, then so many bytes
 
+def export_tfrecord(
+    path: Path, out: Path, *, resolution: int | None, labels: bool, jobs: int, progress: Progress
+) -> Exported:
+    """Write a folder with ``OUT/OUT-rNN.tfrecords`` for every level, and ``OUT/OUT-rxx.labels`` if there are labels.
 
-def frame(pixels: NDArray[np.uint8]) -> bytes:
-    """One record, ready to be appended to a file.
+    NN is the level, log2(resolution), in two digits. The labels are a NumPy file: float32 of shape (N, classes), one
+    hot. The records are in the order of the pyramid's rows.
 
     Parameters
     ----------
-    pixels : ndarray of uint8, shape (C, H, W)
+    path : Path
+        A finished pyramid of any format.
+    out : Path
+        Folder to make; it appears when it is whole.
+    resolution : int or None
+        Side of the finest level to write, in pixels; None: all levels.
+    labels : bool
+        Write the labels, if there are any.
+    jobs : int
+        Number of threads, at least 1; changes no byte.
+    progress : callable
+        ``progress(total, what)`` gives a progress bar.
 
-    Returns
-    -------
-    bytes
-        Of the same length for all images of a shape.
+    Raises
+    ------
+    InputError
+        If the pyramid is damaged or has no such level, or `out` exists or cannot be written.
     """
-    payload = _example(pixels)
-    length = struct.pack("<Q", len(payload))
-    return b"".join((length, _masked_crc(length), payload, _masked_crc(payload)))
+    check_new_folder(out)
+    reader = open_pyramid(path)
+    levels = levels_up_to(chosen_level(reader, resolution))
+    size, classes = reader.manifest.num_images, reader.labels() if labels else None
+    check_space(out, size * sum(_record_bytes(level) for level in levels))
+    with new_folder(out) as folder, progress(size * len(levels), "writing records") as bar:
+        meter = Meter(bar)
+        for level in levels:
+            with (folder / f"{out.name}-r{level:02d}.tfrecords").open("wb") as file:
+                file.writelines(verified_rows(reader, level, frame, jobs=jobs, meter=meter))
+        if classes is not None:
+            with (folder / f"{out.name}-rxx.labels").open("wb") as file:
+                np.save(file, one_hot(classes, reader.manifest.num_classes or 0), allow_pickle=False)
+        return exported(out, folder, "tfrecord", reader, levels, labelled=classes is not None)
 
 
-def _example(pixels: NDArray[np.uint8]) -> bytes:
-    """Serialized ``tf.train.Example`` of one image."""
-    shape = _field(_VALUES_OF_LIST, b"".join(map(_varint, pixels.shape)))
-    data = _field(_VALUES_OF_LIST, np.ascontiguousarray(pixels).tobytes())
-    features = _feature("shape", _field(_INTEGERS_OF_FEATURE, shape)) + _feature(
-        "data", _field(_BYTES_OF_FEATURE, data)
-    )
-    return _field(_FEATURES_OF_EXAMPLE, features)
-
-
-def _feature(name: str, value: bytes) -> bytes:
-    """One entry of the map from names to features."""
-    return _field(_ENTRY_OF_FEATURES, _field(_KEY_OF_ENTRY, name.encode()) + _field(_VALUE_OF_ENTRY, value))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A field of a protocol buffer that holds bytes, a message or packed integers."""
-    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    """Integer in groups of 7 bits, the lowest first, each but the last with the top bit set."""
-    groups = bytearray()
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    groups.append(value)
-    return bytes(groups)
-
-
-def _masked_crc(content: bytes) -> bytes:
-    """CRC32C (Castagnoli), masked: turned right by 15 bits, plus a constant; 4 bytes, little endian."""
-    from google_crc32c import value  # here, so that commands that do not export start without it
-
-    checksum: int = value(content)
-    turned = checksum >> 15 | checksum << 17 & 0xFFFFFFFF
-    return struct.pack("<I", turned + 0xA282EAD8 & 0xFFFFFFFF)
+def _record_bytes(level: int) -> int:
+    """Size of one record, the same for all images of a level."""
+    side = resolution_of(level)
+    return len(frame(np.zeros((3, side, side), np.uint8)))

@@ -63,7 +63,7 @@ def write(path: Path, entries: Iterable[Entry]) -> str:
     digest = hashlib.sha256()
     with path.open("wb") as file:
         for entry in entries:
-            line = json.dumps(dataclasses.asdict(entry)).encode("ascii") + b"\n"
+            line = json.dumps(vars(entry)).encode("ascii") + b"\n"
             digest.update(line)
             file.write(line)
     return digest.hexdigest()

@@ -1,93 +1,41 @@
 """The plan of a build: which images give how many rows, and which row each crop gets. No pixel is written yet.
 
-Every image is looked at once: by its header, or by decoding it if bad images are to be skipped, since only then it is
-known how many rows there will be. So a build that skips equals a build from the same source without the bad images.
+Every image is looked at once: by its header, or by decoding it if bad images are to be skipped or images are chosen by
+their pixels, since only then it is known how many rows there will be. So a build that leaves images out equals a build
+from the same source without them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+import itertools
+import time
+from collections import Counter
+from collections.abc import Generator
+from functools import partial
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from datasets.decode import MAX_PIXELS, WHITE, Decoded, decode_with_notes
 from datasets.errors import InputError
 from datasets.levels import MAX_LEVEL, MIN_LEVEL, level_of, resolution_of
-from toolkit.ledger import Entry
-from toolkit.sources import Item, Source
-from toolkit.transforms import CENTRE, Crop
-from toolkit.workers import in_order
+from toolkit.journal import Journal
+from toolkit.options import Options
+from toolkit.process import Known, Look, bad_image, look
+from toolkit.progress import Bar, Progress
+from toolkit.selection import Chooser, Measurement
+from toolkit.sources import Source
+from toolkit.workers import Workers
 
+__all__ = ["Bar", "Options", "Plan", "Progress", "make_plan", "recall", "rows_of_crops"]
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What decides the pixels of a data set and their order, and how far a build puts up with bad images.
-
-    Attributes
-    ----------
-    resolution : int or None
-        Side of the finest level; None: the side of the crops, if all are of one side that a pyramid can have.
-    crop : Crop
-        Which squares of an image become rows.
-    resample : str
-        Filter that resizes them, one of `toolkit.transforms.FILTERS`.
-    allow_upscale : bool
-        Enlarge crops that are smaller than the resolution; otherwise they are bad.
-    background : tuple of int
-        sRGB colour in [0, 255] behind transparent images.
-    shuffle : int or None
-        Seed of the order of the rows, see `rows_of_crops`; None: source order.
-    max_images : int or None
-        Use only the first so many images of the source that are not bad.
-    max_pixels : int
-        An image of more pixels is bad.
-    skip_bad : bool
-        Leave bad images out and say so in the ledger; otherwise the first one ends the build.
-    """
-
-    resolution: int | None = None
-    crop: Crop = CENTRE
-    resample: str = "lanczos"
-    allow_upscale: bool = False
-    background: tuple[int, int, int] = WHITE
-    shuffle: int | None = None
-    max_images: int | None = None
-    max_pixels: int = MAX_PIXELS
-    skip_bad: bool = False
-
-    def for_manifest(self) -> dict[str, Any]:
-        """Everything that decides pixels and order, by the names of the command's options."""
-        return {
-            "crop": self.crop.name,
-            "tile": self.crop.tile or None,
-            "stride": self.crop.stride or None,
-            "filter": self.resample,
-            "allow_upscale": self.allow_upscale,
-            "background": "#{:02x}{:02x}{:02x}".format(*self.background),
-            "shuffle": self.shuffle,
-            "max_images": self.max_images,
-        }
-
-
-@dataclasses.dataclass(frozen=True)
-class PlannedImage:
-    """One image of the source, number `index`.
-
-    It gives the crops number `first` to ``first + count - 1``, counted over the whole source; or none, and then
-    `skipped` is its line in the ledger.
-    """
-
-    index: int
-    first: int
-    count: int
-    skipped: Entry | None = None
+_HEADERS_PER_TASK = 64
+_IMAGES_PER_TASK = 4
+SAVE_SECONDS = 1.0  # between two writes of the journal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,71 +46,147 @@ class Plan:
     ----------
     resolution : int
         Side of the finest level.
-    images : list of PlannedImage
-        All that were looked at, in source order.
+    num_crops : ndarray of int64, shape (images that were looked at,)
+        Number of crops of every image, in source order; 0: it is left out.
     rows : ndarray of int64, shape (number of rows,)
-        Row of every crop.
+        Row of every crop, counted over the whole source.
+    skipped : dict of int to str
+        Image that is left out -> why.
+    num_bad : int
+        How many of them are bad; the others do not meet the criteria.
     """
 
     resolution: int
-    images: list[PlannedImage]
+    num_crops: NDArray[np.int64]
     rows: NDArray[np.int64]
+    skipped: dict[int, str]
+    num_bad: int
 
     @property
-    def num_skipped(self) -> int:
-        """Number of images that are left out."""
-        return sum(image.skipped is not None for image in self.images)
+    def num_images(self) -> int:
+        """Number of images that give rows."""
+        return len(self.num_crops) - len(self.skipped)
+
+    def first_crops(self) -> NDArray[np.int64]:
+        """Number of the first crop of every image, counted over the whole source, and at the end of all crops."""
+        return np.concatenate([[0], np.cumsum(self.num_crops)])
 
 
-class Bar(Protocol):
-    """A progress bar."""
-
-    def update(self, n: int, /) -> object:
-        """Say that `n` more are done."""
-        ...
-
-
-Progress = Callable[[int, str], AbstractContextManager[Bar]]  # total number, what is done -> bar
-
-
-def make_plan(source: Source, options: Options, jobs: int, progress: Progress) -> Plan:
-    """Look at every image of a source and give each crop its row.
+def make_plan(source: Source, options: Options, workers: Workers, journal: Journal, progress: Progress) -> Plan:
+    """Look at every image of a source and give each crop its row; what was seen goes into the journal.
 
     Raises
     ------
     InputError
-        For the first bad image unless they are skipped; if none is left; if the resolution is needed but not given.
+        For the first bad image unless they are skipped; if more are than may be; if none is left; if the resolution is
+        needed but not given.
     """
     if options.resolution is not None:
         level_of(options.resolution, "--resolution")
-    images: list[PlannedImage] = []
-    sides: set[int] = set()
-    num_crops = 0
-
-    def examine(index: int) -> tuple[int, int] | Entry:
-        return _examine(source[index], options)
-
+    chooser = Chooser(options.criteria)
+    num_crops: list[int] = []
+    sides: Counter[int] = Counter()
+    skipped: dict[int, str] = {}
+    num_bad = 0
+    what = "checking images" if options.decodes_all else "reading headers"
     with (
-        progress(len(source), "checking images" if options.skip_bad else "reading headers") as bar,
-        contextlib.closing(in_order(examine, range(len(source)), jobs, threading.Event())) as results,
+        progress(len(source), what) as bar,
+        contextlib.closing(_looks(source, options, workers, journal)) as looks,
     ):
-        num_good = 0
-        for index, result in enumerate(results):
+        for found in looks:
             bar.update(1)
-            if isinstance(result, Entry):
-                images.append(PlannedImage(index, num_crops, 0, result))
-                continue
-            count, side = result
-            images.append(PlannedImage(index, num_crops, count))
-            sides.add(side)
-            num_crops += count
-            num_good += 1
-            if num_good == options.max_images:
+            reason = found.bad
+            if reason is not None:
+                num_bad += 1
+                _check_bad(source, options, found, num_bad)
+            else:
+                reason = chooser.reason(found.index, found.name, found.width, found.height, found.measurement)
+            if reason is not None:
+                skipped[found.index] = reason
+            else:
+                sides[found.side] += 1
+            num_crops.append(0 if reason is not None else found.num_crops)
+            if len(num_crops) - len(skipped) == options.max_images:
                 break
+    journal.sync()
     if not sides:
-        reason = images[0].skipped.skipped if images[0].skipped else ""
-        raise InputError(f"{source.path}: none of its {len(source)} images can be used; the first: {reason}")
-    return Plan(options.resolution or _side_of_all(sides), images, rows_of_crops(num_crops, options.shuffle))
+        raise InputError(
+            f"{source.path}: none of its {len(num_crops)} images can be used; the first: {next(iter(skipped.values()))}"
+        )
+    resolution = options.resolution or _side_of_all(set(sides))
+    rows = rows_of_crops(sum(num_crops), options.shuffle)
+    return Plan(resolution, np.array(num_crops, np.int64), rows, skipped, num_bad)
+
+
+def recall(journal: Journal, index: int) -> Look:
+    """What the journal says of an image that was looked at."""
+    record = journal.find("look", index)
+    if record is None:
+        raise KeyError(f"image {index} was not looked at")
+    measured = record["measurement"]
+    facts = record["facts"]
+    return Look(
+        index=index,
+        facts={**facts, "applied": tuple(facts["applied"])} if facts else {},
+        measurement=None if measured is None else Measurement(**measured),
+        **{name: record[name] for name in _PLAIN},
+    )
+
+
+_PLAIN = ("name", "stamp", "label", "width", "height", "num_crops", "side", "bad")
+
+
+def _record(found: Look) -> dict[str, Any]:
+    measured = found.measurement
+    return {
+        "look": found.index,
+        **{name: getattr(found, name) for name in _PLAIN},
+        "facts": found.facts,
+        "measurement": None if measured is None else dataclasses.asdict(measured),
+    }
+
+
+def _looks(source: Source, options: Options, workers: Workers, journal: Journal) -> Generator[Look, None, None]:
+    """Look at all images in order, but only at those that the journal does not know as they are."""
+    per_task = _IMAGES_PER_TASK if options.decodes_all else _HEADERS_PER_TASK
+    numbers = iter(range(len(source)))
+    tasks = iter(lambda: [_known(journal, index) for index in islice(numbers, per_task)], [])
+    new: list[dict[str, Any]] = []
+    saved = time.monotonic()
+    try:
+        with contextlib.closing(workers.in_order(partial(look, source, options), tasks)) as results:
+            for index, found in enumerate(itertools.chain.from_iterable(results)):
+                if found is not None:
+                    new.append(_record(found))
+                yield found or recall(journal, index)
+                if time.monotonic() > saved + SAVE_SECONDS:
+                    journal.append(new)
+                    journal.sync()
+                    new, saved = [], time.monotonic()
+    except BaseException:
+        with contextlib.suppress(InputError):  # the error that is on its way says more
+            journal.append(new)
+        raise
+    journal.append(new)
+
+
+def _known(journal: Journal, index: int) -> Known:
+    old = recall(journal, index) if journal.continued and journal.find("look", index) else None
+    if old is None or old.bad is not None:  # a bad image may have been mended by what changes no stamp, as chmod does
+        return Known(index)
+    return Known(index, old.name, old.stamp, old.label)
+
+
+def _check_bad(source: Source, options: Options, found: Look, num_bad: int) -> None:
+    """End the build for a bad image, unless it may be skipped."""
+    reason = found.bad or ""
+    if not options.skip_bad:
+        raise bad_image(reason, source[found.index])
+    if options.max_skipped is not None and num_bad > options.max_skipped:
+        raise InputError(
+            f"{source.path} has more than {options.max_skipped} bad images, the last one found: {reason}; mend them or "
+            "raise --max-skipped"
+        )
 
 
 def rows_of_crops(num_crops: int, seed: int | None) -> NDArray[np.int64]:
@@ -188,51 +212,6 @@ def rows_of_crops(num_crops: int, seed: int | None) -> NDArray[np.int64]:
         keys = [xxhash.xxh3_64_intdigest(number.to_bytes(8, "little"), seed) for number in range(num_crops)]
         rows[np.argsort(np.array(keys, np.uint64), kind="stable")] = np.arange(num_crops, dtype=np.int64)
     return rows
-
-
-def read(item: Item) -> bytes:
-    """Read the file of an image; a file that cannot be read is an InputError."""
-    try:
-        return item.read()
-    except OSError as error:
-        raise InputError(f"{item.where} cannot be read ({error.strerror or error}); replace it or remove it") from None
-
-
-def decode_item(item: Item, data: bytes, options: Options) -> tuple[NDArray[np.uint8], Decoded]:
-    """Decode an image as the options ask."""
-    return decode_with_notes(data, item.where, background=options.background, max_pixels=options.max_pixels)
-
-
-def with_advice(error: InputError) -> InputError:
-    """Error of a bad image that ends a build, with the other way to go on."""
-    return InputError(f"{error}; or pass --skip-bad to leave such images out")
-
-
-def _examine(item: Item, options: Options) -> tuple[int, int] | Entry:
-    """Number of crops and their side, or for a bad image that is to be skipped its line in the ledger."""
-    entry = Entry(path=item.name, label=item.label)
-    try:
-        if options.skip_bad:
-            data = read(item)
-            entry = dataclasses.replace(entry, bytes=len(data), xxh3=xxhash.xxh3_128_hexdigest(data))
-            _, found = decode_item(item, data, options)
-            entry = dataclasses.replace(entry, **dataclasses.asdict(found))
-            size = found.width, found.height
-        else:
-            size = item.size(max_pixels=options.max_pixels)
-        boxes = options.crop.boxes(*size, item.where)
-        side = boxes[0][2]
-        if options.resolution is not None and side < options.resolution and not options.allow_upscale:
-            raise InputError(
-                f"{item.where} would have to be enlarged from {side} to {options.resolution} pixels; "
-                "pass a smaller --resolution or --allow-upscale"
-            )
-    except InputError as error:
-        if not options.skip_bad:
-            raise with_advice(error) from None
-        # The ledger names no folder of this machine, so that equal builds give equal ledgers.
-        return dataclasses.replace(entry, skipped=str(error).replace(item.where, item.name))
-    return len(boxes), side
 
 
 def _side_of_all(sides: set[int]) -> int:

@@ -180,7 +180,7 @@ class _Run:
     def _save_reals(self) -> None:
         level = self.reader.level(self.schedule.top_level)
         rows = Order(len(level), self.config.seed).rows(0, min(self._cells, len(level)))
-        picture = grid.tile(level[rows], self.config.snapshots.columns)
+        picture = grid.tile(level.gather(rows), self.config.snapshots.columns)
         grid.save_png(self.folder.samples / "reals.png", picture)
 
     def _tick(self) -> float:

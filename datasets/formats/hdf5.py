@@ -9,25 +9,31 @@ the files; docs/formats.md prints ten lines that do.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.atomic import claim, publish
+from datasets.atomic import claim, flush_data, publish, system_errors
 from datasets.errors import InputError
-from datasets.levels import level_of, levels_up_to, name_of, resolution_of
-from datasets.manifest import ROW_DIGEST_BYTES, Manifest, level_digest, names_digest, row_digest
+from datasets.levels import levels_up_to, name_of, resolution_of
+from datasets.manifest import ROW_DIGEST_BYTES, Manifest, checked_labels
+from datasets.mapping import FileMap
+from datasets.packing import Packed, runs
+from datasets.pixels import MappedPixels, Pixels, check_level
+from datasets.write_log import WriteLog
+from datasets.writing import FileWriter
 
 SUFFIX = ".h5"
+ENCODINGS = ("raw",)
 _MAGIC = b"\x89HDF\r\n\x1a\n"
+_LAYOUT_BYTES = 4096
+_LAYOUT_SCHEMA = "growgan.pyramid.layout"
 
 
 def recognises(path: Path) -> bool:
@@ -47,17 +53,15 @@ class Reader:
         If the file is damaged, cut short, or has no manifest (an unfinished build, or another tool's file).
     """
 
+    encoding = "raw"
+
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         with _opened(self.path) as file:
-            if "manifest" not in file.attrs:
-                raise InputError(
-                    f"{self.path} has no manifest: it is an unfinished build or another tool's file; "
-                    "make a pyramid with toolkit make-pyramid SOURCE OUT.h5"
-                )
-            self.manifest = Manifest.from_json(bytes(file.attrs["manifest"]).decode("ascii"), str(self.path))
+            self.manifest = Manifest.from_json(_manifest_text(file, self.path), str(self.path))
             self._offsets = {level: self._locate(file, level) for level in levels_up_to(self.manifest.top_level)}
-        self._maps: dict[int, NDArray[np.uint8]] = {}
+        self._file = FileMap(self.path)
+        self._levels: dict[int, MappedPixels] = {}
 
     def __reduce__(self) -> tuple[type[Reader], tuple[Path]]:
         """Pickle the path alone: a spawned worker maps the file itself instead of receiving its pixels."""
@@ -77,18 +81,17 @@ class Reader:
             raise InputError(f"{self.path} is cut short: {name} ends beyond the end of the file; build it again")
         return int(offset)
 
-    def level(self, level: int) -> NDArray[np.uint8]:
+    def level(self, level: int) -> Pixels:
         """Pixels of a level, uint8 of shape (N, 3, r, r), memory-mapped and read-only."""
-        if level not in self._maps:
-            if level not in self._offsets:
-                allowed = ", ".join(str(resolution_of(k)) for k in self._offsets)
-                raise InputError(f"{self.path} has no level of {resolution_of(level)} pixels; it has {allowed}")
-            shape = (self.manifest.num_images, 3, resolution_of(level), resolution_of(level))
-            self._maps[level] = np.memmap(self.path, np.uint8, "r", self._offsets[level], shape)
-        return self._maps[level]
+        if level not in self._levels:
+            check_level(level, self._offsets, self.path)
+            pixels = MappedPixels(self.path, level, self.manifest.num_images, self._file, self._offsets[level])
+            self._levels[level] = pixels
+        return self._levels[level]
 
     def row_digests(self, level: int) -> NDArray[np.uint8]:
         """Stored digests of a level, uint8 of shape (N, 16)."""
+        check_level(level, self._offsets, self.path)
         with _opened(self.path) as file:
             digests: NDArray[np.uint8] = file[f"digests/{name_of(level)}"][...]
         expected = (self.manifest.num_images, ROW_DIGEST_BYTES)
@@ -106,6 +109,28 @@ class Reader:
             raise InputError(f"{self.path}: {len(names)} names for {self.manifest.num_images} rows; build it again")
         return names
 
+    def labels(self) -> NDArray[np.int64] | None:
+        """Class of every row, int64 (N,); None if the pyramid has no labels."""
+        if self.manifest.labels_digest is None:
+            return None
+        with _opened(self.path) as file:
+            return checked_labels(np.asarray(file["labels"][...]), self.manifest, self.path)
+
+    def files(self) -> list[Path]:
+        """The one file it consists of."""
+        return [self.path]
+
+
+def _manifest_text(file: h5py.File, path: Path) -> bytes:
+    if "manifest" in file:
+        return bytes(file["manifest"][...])
+    if "manifest" in file.attrs:  # version 1: attributes end at 64 KiB, which the names of many classes exceed
+        return bytes(file.attrs["manifest"])
+    raise InputError(
+        f"{path} has no manifest: it is an unfinished build or another tool's file; "
+        "make a pyramid with toolkit make-pyramid SOURCE OUT.h5"
+    )
+
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
@@ -119,144 +144,166 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         raise InputError(f"{path} cannot be read as HDF5 ({_brief(error)}); it is damaged, build it again") from None
 
 
-class Writer:
-    """An HDF5 pyramid being written; see `datasets.formats.PyramidWriter`.
+def _brief(error: Exception) -> str:
+    """The system's words for an error, without the HDF5 library's internals."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return " ".join(str(error).split()).split("(", 1)[-1].rstrip(")")
 
-    The file grows under a hidden temporary name in the target's folder.
+
+class Writer(FileWriter):
+    """An HDF5 pyramid being written; see `datasets.writing.PyramidWriter`.
+
+    Pixels, digests and a description of the layout go to their final offsets in the hidden file; the HDF5 structure,
+    and last of all its signature, follows in `finish`. A row counts as stored if all its digests are there: these are
+    written when its pixels have reached the disk, and an empty file has zeros in their place.
     """
 
-    def __init__(self, path: Path | str, num_images: int, resolution: int) -> None:
-        if num_images < 1:
-            raise InputError(f"{path}: a pyramid needs at least one image, got {num_images}")
-        self.path = Path(path)
-        self._levels = levels_up_to(level_of(resolution))
-        self._num_images = num_images
-        self._offsets: dict[int, int] = {}
-        self._digests = {level: np.zeros((num_images, ROW_DIGEST_BYTES), np.uint8) for level in self._levels}
-        self._sources: list[str | None] = [None] * num_images
-        self._finished = False
-        self._log = _WriteLog()
+    def __init__(
+        self,
+        path: Path | str,
+        num_images: int,
+        resolution: int,
+        *,
+        encoding: str | None = None,  # noqa: ARG002 - one of ENCODINGS, of which there is one
+        keep: bool = False,
+        resume: bool = False,
+    ) -> None:
+        super().__init__(path, num_images, resolution, keep=keep)
+        self._log = WriteLog()
         self._structure = h5py.File(self._log, "w", libver=("earliest", "v110"))
-        for level in self._levels:
-            self._offsets[level] = self._reserve(level)
-        with _system_errors(self.path):
-            self._temporary, self._descriptor = claim(self.path)
+        layout = self._reserve("layout", (_LAYOUT_BYTES,))
+        self._offsets = {k: self._reserve(name_of(k), self.pack.shape(num_images, k)) for k in self._levels}
+        self._structure.create_group("digests")
+        tables = [self._reserve(f"digests/{name_of(k)}", (num_images, ROW_DIGEST_BYTES)) for k in self._levels]
+        self._tables = tables
+        self._reserved_end = tables[-1] + num_images * ROW_DIGEST_BYTES
+        self._layout = layout, self._describe_layout()
+        self._pending: list[NDArray[np.int64]] = []
+        with system_errors(self.path):
+            self._temporary, self._descriptor = claim(self.path, empty=not resume)
+            try:
+                self._begin()
+            except BaseException:
+                self.__exit__(None, None, None)
+                raise
 
-    def _reserve(self, level: int) -> int:
-        """Reserve a level's contiguous space without filling it; return its offset in the file."""
-        shape = (self._num_images, 3, resolution_of(level), resolution_of(level))
+    def _reserve(self, name: str, shape: tuple[int, ...]) -> int:
+        """Reserve contiguous space for a data set of uint8 without filling it; return its offset in the file."""
         plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plan.set_layout(h5py.h5d.CONTIGUOUS)
         plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         plan.set_obj_track_times(False)  # equal pixels give equal bytes
         space = h5py.h5s.create_simple(shape)
-        pixels = h5py.h5d.create(self._structure.id, name_of(level).encode(), h5py.h5t.STD_U8LE, space, plan)
-        return int(pixels.get_offset())
+        data = h5py.h5d.create(self._structure.id, name.encode(), h5py.h5t.STD_U8LE, space, plan)
+        return int(data.get_offset())
 
-    def write(self, row: int, levels: Mapping[int, NDArray[np.uint8]], source: str) -> None:
-        """Store one image: level -> uint8 (3, r, r), and the name of its source."""
-        if not 0 <= row < self._num_images:
-            raise ValueError(f"row {row} is not in 0..{self._num_images - 1}")
-        for level in self._levels:
-            resolution = resolution_of(level)
-            pixels = np.ascontiguousarray(levels[level])
-            if pixels.shape != (3, resolution, resolution) or pixels.dtype != np.uint8:
-                expected = f"uint8 of shape (3, {resolution}, {resolution})"
-                raise ValueError(f"level {level} must be {expected}, got {pixels.dtype} of {pixels.shape}")
-            with _system_errors(self.path):
-                _write_all(self._descriptor, pixels.data.cast("B"), self._offsets[level] + row * pixels.nbytes)
-            self._digests[level][row] = np.frombuffer(row_digest(pixels), np.uint8)
-        self._sources[row] = source
+    def _describe_layout(self) -> bytes:
+        """Where everything lies: lets a resumed writer know its own file, and others map it without HDF5."""
+        fields = {
+            "schema": _LAYOUT_SCHEMA,
+            "num_images": self.num_images,
+            "resolution": self.resolution,
+            "pixels": {name_of(level): offset for level, offset in self._offsets.items()},
+            "digests": {name_of(level): offset for level, offset in zip(self._levels, self._tables, strict=True)},
+        }
+        return json.dumps(fields).encode("ascii").ljust(_LAYOUT_BYTES)
 
-    def finish(self, options: Mapping[str, Any], provenance: Mapping[str, Any]) -> Manifest:
-        """Check that every row was written, add digests and manifest, flush and publish; return the manifest."""
-        names = [name for name in self._sources if name is not None]
-        if len(names) < self._num_images:
-            missing = self._num_images - len(names)
-            first = self._sources.index(None)
-            raise ValueError(f"{missing} of {self._num_images} rows were not written, the first is {first}")
-        manifest = Manifest(
-            num_images=self._num_images,
-            resolution=resolution_of(self._levels[-1]),
-            level_digests={name_of(level): level_digest(digests) for level, digests in self._digests.items()},
-            sources_digest=names_digest(names),
-            options=dict(options),
-            provenance=dict(provenance),
-        )
-        for level, digests in self._digests.items():
-            self._structure.create_dataset(f"digests/{name_of(level)}", data=digests, track_times=False)
-        text = np.frombuffer(json.dumps(names).encode("ascii"), np.uint8)
-        self._structure.create_dataset("sources", data=text, track_times=False)
-        # Of fixed length: the library can hang on a damaged heap, which is where it keeps strings of variable length.
-        self._structure.attrs["manifest"] = np.bytes_(manifest.to_json())
+    def _begin(self) -> None:
+        """Take over what is in the hidden file if it is of the same layout, otherwise empty it."""
+        offset, text = self._layout
+        if os.pread(self._descriptor, _LAYOUT_BYTES, offset) != text:
+            os.ftruncate(self._descriptor, 0)
+            _write_all(self._descriptor, memoryview(text), offset)
+            return
+        # An earlier `finish` may have been cut off at any point: nothing of it must remain, least of all a signature.
+        _write_all(self._descriptor, memoryview(bytes(offset)), 0)
+        os.ftruncate(self._descriptor, self._reserved_end)
+        for place, table in enumerate(self._tables):
+            size = self.num_images * ROW_DIGEST_BYTES
+            data = _read_all(self._descriptor, size, table)
+            self.digests[:, place] = np.frombuffer(data, np.uint8).reshape(-1, ROW_DIGEST_BYTES)
+        self._stored = np.all(np.any(self.digests, axis=2), axis=1)
+        self._written = self._stored.copy()
+
+    def _store(self, rows: NDArray[np.int64], packed: Packed) -> None:
+        with system_errors(self.path):
+            self._forget(rows[self._stored[rows]])
+            for level in self._levels:
+                pixels = np.asarray(packed.values[level], np.uint8)
+                for first, end in runs(rows):
+                    offset = self._offsets[level] + int(rows[first]) * pixels[0].nbytes
+                    _write_all(self._descriptor, pixels[first:end].data.cast("B"), offset)
+        self._pending.append(rows)
+
+    def _forget(self, rows: NDArray[np.int64]) -> None:
+        """Take back, on disk, that rows are stored, before their pixels are overwritten."""
+        if len(rows):
+            self.digests[rows] = 0
+            self._write_digests(rows)
+            flush_data(self._descriptor)
+
+    def flush(self) -> None:
+        """See `PyramidWriter.flush`: first the pixels, and when they are on disk their digests."""
+        if not self._pending:
+            return
+        rows = np.unique(np.concatenate(self._pending))
+        with system_errors(self.path):
+            flush_data(self._descriptor)
+            self._write_digests(rows)
+            flush_data(self._descriptor)
+        self._stored[rows] = True
+        self._pending = []
+
+    def _write_digests(self, rows: NDArray[np.int64]) -> None:
+        for place, table in enumerate(self._tables):
+            for first, end in runs(rows):
+                data = self.digests[rows[first:end], place].tobytes()
+                _write_all(self._descriptor, memoryview(data), table + int(rows[first]) * ROW_DIGEST_BYTES)
+
+    def finish(
+        self,
+        names: Sequence[str],
+        labels: Sequence[int] | NDArray[np.int64] | None = None,
+        label_names: Sequence[str] | None = None,
+        options: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Manifest:
+        """See `PyramidWriter.finish`."""
+        manifest = self._manifest(names, labels, label_names, options, provenance)
+        self.flush()
+        texts = {"sources": json.dumps(list(names)), "manifest": manifest.to_json()}
+        for name, text in texts.items():
+            data = np.frombuffer(text.encode("ascii"), np.uint8)
+            self._structure.create_dataset(name, data=data, track_times=False)
+        if labels is not None:
+            self._structure.create_dataset("labels", data=np.asarray(labels, "<i8"), track_times=False)
         self._structure.close()
-        with _system_errors(self.path):
-            for offset, data in self._log.writes:
-                _write_all(self._descriptor, memoryview(data), offset)
+        with system_errors(self.path):
+            for offset, content in self._log.writes:
+                start = max(len(_MAGIC) - offset, 0)  # the signature stays out
+                _write_all(self._descriptor, memoryview(content)[start:], offset + start)
             os.ftruncate(self._descriptor, self._log.size)
+            flush_data(self._descriptor)
+            _write_all(self._descriptor, memoryview(_MAGIC), 0)
             publish(self._temporary, self.path)
         self._finished = True
-        self._close()
+        self.close()
         return manifest
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._structure.close()
-        if not self._finished:
+    def discard(self) -> None:
+        """See `PyramidWriter.discard`."""
+        if self._descriptor >= 0:
             self._temporary.unlink(missing_ok=True)
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """See `PyramidWriter.close`."""
+        self._structure.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-
-
-class _WriteLog(io.RawIOBase):
-    """A file in memory that remembers the writes of the HDF5 library, which are all but the pixels.
-
-    The library may crash the program when its own writing to disk fails, such as on a full one. So it writes into this,
-    and we write the same bytes at the same offsets. Until then a file cut off by a crash is not even HDF5.
-    """
-
-    def __init__(self) -> None:
-        self.writes: list[tuple[int, bytes]] = []
-        self.size = 0
-        self._position = 0
-
-    def write(self, data: Any) -> int:
-        content = bytes(data)
-        self.writes.append((self._position, content))
-        self._position += len(content)
-        self.size = max(self.size, self._position)
-        return len(content)
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        start, end = self._position, self._position + len(view)
-        view[:] = bytes(len(view))
-        for offset, data in self.writes:
-            first, last = max(start, offset), min(end, offset + len(data))
-            if first < last:
-                view[first - start : last - start] = data[first - offset : last - offset]
-        self._position = end
-        return len(view)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._position = offset + (self.size if whence == os.SEEK_END else 0)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def truncate(self, size: int | None = None) -> int:
-        self.size = self._position if size is None else size
-        return self.size
 
 
 def _write_all(descriptor: int, view: memoryview, offset: int) -> None:
@@ -266,17 +313,11 @@ def _write_all(descriptor: int, view: memoryview, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-@contextlib.contextmanager
-def _system_errors(path: Path) -> Iterator[None]:
-    """Turn an error of the system, such as a full disk, into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {_brief(error)}") from None
-
-
-def _brief(error: Exception) -> str:
-    """The system's words for an error, without the HDF5 library's internals."""
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    return " ".join(str(error).split()).split("(", 1)[-1].rstrip(")")
+def _read_all(descriptor: int, size: int, offset: int) -> bytes:
+    """``pread`` until everything is read; what lies beyond the end of the file is zero, as after `ftruncate`."""
+    parts = []
+    while size:
+        part = os.pread(descriptor, size, offset) or bytes(size)
+        parts.append(part)
+        size, offset = size - len(part), offset + len(part)
+    return b"".join(parts)

@@ -10,14 +10,15 @@ import abc
 import contextlib
 import dataclasses
 import importlib
+import math
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, Protocol, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
+from metrics.gaussian import Gaussian
 
 Side = Literal["real", "fake"]
 
@@ -50,11 +51,40 @@ def no_progress(total: int | None, what: str, unit: str = "img") -> contextlib.A
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """An option of one metric: a keyword of its ``Score`` and, as ``--name``, of its command."""
+    """An option of one metric: a keyword of its ``Score`` and, as ``--name``, of its command.
+
+    Attributes
+    ----------
+    name : str
+    default : int, float or str
+        Values are of its type.
+    help : str
+    at_least : float, optional
+        Smallest value allowed.
+    choices : tuple of str
+        All values allowed, if there are only some.
+    """
 
     name: str
     default: Any
     help: str
+    at_least: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: Any) -> None:
+        """Refuse a value that is not allowed.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.choices:
+            if value not in self.choices:
+                raise InputError(f"--{self.name} must be one of {', '.join(self.choices)}, got {value}")
+        elif isinstance(self.default, int) and not isinstance(value, int):
+            raise InputError(f"--{self.name} must be a whole number, got {value}")
+        elif self.at_least is not None and not self.at_least <= value < math.inf:  # this way round for nan
+            raise InputError(f"--{self.name} must be at least {self.at_least}, got {value}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,13 +130,26 @@ class Score(abc.ABC):
     """One or two sentences for ``--help``."""
     two_sets: ClassVar[bool]
     """True if the metric compares real with fake images, False if it measures one set."""
-    needs: ClassVar[str] = "pixels"
-    """What `update` is given: ``"pixels"`` (uint8 NCHW), or the name of a feature extractor."""
+    alias: ClassVar[str | None] = None
+    """A second, shorter name of the command."""
+    needs: ClassVar[Literal["pixels", "features", "logits"]] = "pixels"
+    """What `update` is given: pixels (uint8 NCHW), or what a network makes of them (float32, one row an image)."""
+    extractor: ClassVar[str | None] = None
+    """That network in the metric's protocol: a name in `metrics.features`."""
+    stem: ClassVar[str | None] = None
+    """Name of the metric on the features of another network, before that network's; its own name if not given."""
+    takes_statistics: ClassVar[bool] = False
+    """True if mean and covariance of the features will do, see `use_statistics`."""
     options: ClassVar[tuple[Option, ...]] = ()
     """Keywords of the constructor that users may set."""
 
     def __init__(self, plan: Plan, resolution: int, *, seed: int, keep_real: bool = False) -> None:
         self.plan_of_images, self.resolution, self.seed, self.keep_real = plan, resolution, seed, keep_real
+
+    @classmethod
+    def name_with(cls, name: str, extractor: str) -> str:
+        """Name of the value on the features of a network: ``fid``, but ``fd-vgg16``, so that nobody mistakes it."""
+        return name if extractor == cls.extractor else f"{cls.stem or name}-{extractor}"
 
     @classmethod
     @abc.abstractmethod
@@ -129,12 +172,25 @@ class Score(abc.ABC):
         """
 
     @abc.abstractmethod
-    def update(self, side: Side, images: NDArray[np.uint8], first: int) -> None:
+    def update(self, side: Side, images: NDArray[Any], first: int) -> None:
         """Take images number `first` and following of a side, in the order of the measurement, each exactly once."""
 
+    def use_statistics(self, side: Side, gaussian: Gaussian) -> None:
+        """Take mean and covariance in place of the features of a side."""
+        raise ValueError(f"{type(self).__module__} does not take statistics of the {side} features ({gaussian.count})")
+
     @abc.abstractmethod
+    def pieces(self) -> Iterator[Any]:
+        """Everything this object has seen, in parts that can be pickled and are small enough to send."""
+
+    @abc.abstractmethod
+    def take(self, piece: Any) -> None:
+        """Take over a part of what another object of the same plan and seed has seen of other images."""
+
     def merge(self, other: Self) -> None:
-        """Take over what another object of the same plan and seed has seen of other images."""
+        """Take over everything that another object of the same plan and seed has seen of other images."""
+        for piece in other.pieces():
+            self.take(piece)
 
     @abc.abstractmethod
     def clear(self, side: Side) -> None:
@@ -155,6 +211,24 @@ class Score(abc.ABC):
 def names() -> list[str]:
     """Names of all metrics."""
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+
+
+def name_of(name: str) -> str | None:
+    """Name of the metric that goes by this name or alias; None if there is none."""
+    if name in names():
+        return name
+    return next((known for known in names() if load(known).alias == name), None)
+
+
+def title_of(measured: str) -> str:
+    """Title of a value by the name that `Score.name_with` gave it."""
+    if measured in names():
+        return load(measured).title
+    for name in sorted(names(), key=len, reverse=True):  # fid-infinity before fid
+        stem = load(name).stem or name
+        if measured.startswith(f"{stem}-"):
+            return f"{load(name).stem or load(name).title} on features of {measured.removeprefix(f'{stem}-')}"
+    return measured
 
 
 def load(name: str) -> type[Score]:

@@ -6,20 +6,21 @@ MS-SSIM itself: Wang, Simoncelli, Bovik, "Multiscale structural similarity for i
 
 The rule of Karras et al.: five scales, an 11-tap Gaussian window of sigma 1.5 that shrinks with images smaller than
 itself, no padding, averages over pixels and all three channels at once, negative averages set to 0 before the power.
-Other programs average the channels after the product and refuse small images: docs/metrics.md.
+Other programs take the product over scales in each channel and average the channels last, which is
+``channels="separate"`` here: docs/metrics.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
-from metrics.scores import Plan, Progress, Side, no_progress
+from metrics.scores import Option, Plan, Progress, Side, no_progress
 from metrics.scores import Score as BaseScore
 from metrics.workers import parallel_map
 
@@ -108,13 +109,15 @@ def _luminance(mean: NDArray[np.float32]) -> NDArray[np.float32]:
     return term
 
 
-def ms_ssim(x: Pixels, y: Pixels) -> NDArray[np.float64]:
+def ms_ssim(x: Pixels, y: Pixels, channels: str = "joint") -> NDArray[np.float64]:
     """MS-SSIM of pairs of images, on all cores.
 
     Parameters
     ----------
     x, y : ndarray of uint8 or float32, shape (n, 3, r, r)
         RGB in [0, 255]; r a multiple of 16.
+    channels : "joint" or "separate"
+        Average over the channels at every scale (Karras et al.), or over the finished values of the channels (others).
 
     Returns
     -------
@@ -129,8 +132,10 @@ def ms_ssim(x: Pixels, y: Pixels) -> NDArray[np.float64]:
     parts = parallel_map(
         lambda start: plane_similarities(x_planes[start : start + portion], y_planes[start : start + portion]), starts
     )
-    terms = np.concatenate(parts).reshape(len(x), 3, len(WEIGHTS)).mean(axis=1)  # all channels in one average
-    similarity: NDArray[np.float64] = np.prod(np.maximum(terms, 0) ** WEIGHTS, axis=1)
+    terms = np.concatenate(parts).reshape(len(x), 3, len(WEIGHTS))
+    if channels == "joint":
+        terms = terms.mean(axis=1, keepdims=True)
+    similarity: NDArray[np.float64] = np.prod(np.maximum(terms, 0) ** WEIGHTS, axis=2).mean(axis=1)
     return similarity
 
 
@@ -152,18 +157,29 @@ class Score(BaseScore):
         "A generator should come near to the value of the real images."
     )
     two_sets = False
-    protocol: Mapping[str, Any] = {
-        "weights": list(WEIGHTS),
-        "window": WINDOW,
-        "sigma": SIGMA,
-        "k": [0.01, 0.03],
-        "value_range": 255,
-        "channels": "joint",
-        "pairs": "adjacent",
-    }
+    options = (
+        Option(
+            "channels",
+            "joint",
+            "How channels are averaged: at every scale, as Karras et al. do, or at the end, as most programs do.",
+            choices=("joint", "separate"),
+        ),
+    )
 
-    def __init__(self, plan: Plan, resolution: int, *, seed: int, keep_real: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, resolution: int, *, seed: int, keep_real: bool = False, channels: str = "joint"
+    ) -> None:
         super().__init__(plan, resolution, seed=seed, keep_real=keep_real)
+        self.channels = channels
+        self.protocol: Mapping[str, Any] = {
+            "weights": list(WEIGHTS),
+            "window": WINDOW,
+            "sigma": SIGMA,
+            "k": [0.01, 0.03],
+            "value_range": 255,
+            "channels": channels,
+            "pairs": "adjacent",
+        }
         self._values: NDArray[np.float64] = np.full(plan.num_images // 2, np.nan)
         self._waiting: dict[int, NDArray[np.uint8]] = {}
 
@@ -191,14 +207,19 @@ class Score(BaseScore):
         pairs = [k // 2 for k in sorted(images) if k % 2 == 0 and k + 1 in images]
         if pairs:
             x, y = (np.stack([images.pop(2 * pair + k) for pair in pairs]) for k in (0, 1))
-            self._values[pairs] = ms_ssim(x, y)
+            self._values[pairs] = ms_ssim(x, y, self.channels)
         self._waiting = {k: image.copy() for k, image in images.items()}
 
-    def merge(self, other: Self) -> None:
-        """Take over the pairs of `other`, and compare those of which each had one half."""
+    def pieces(self) -> Iterator[tuple[NDArray[np.float64], dict[int, NDArray[np.uint8]]]]:
+        """The pairs compared so far, and the images that wait for their partner."""
+        yield self._values, self._waiting
+
+    def take(self, piece: tuple[NDArray[np.float64], dict[int, NDArray[np.uint8]]]) -> None:
+        """Take over the pairs of another object, and compare those of which each had one half."""
+        values, waiting = piece
         new = np.isnan(self._values)
-        self._values[new] = other._values[new]
-        self._compare({**self._waiting, **other._waiting})
+        self._values[new] = values[new]
+        self._compare({**self._waiting, **waiting})
 
     def clear(self, side: Side) -> None:
         """Forget everything."""

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from metrics import cli
+from metrics import cli, scores
+from metrics.measuring import measure
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +71,8 @@ def test_swd_table_and_json(
     for level, value in (*result["levels"].items(), ("average", result["value"])):
         floor = result["floor"]["value"] if level == "average" else result["floor"]["levels"][level]
         row = next(line.split() for line in table.splitlines() if line.split()[:1] == [level])
-        assert row == [level, f"{value:.2f}", f"{floor:.2f}", f"{value / floor:.1f}"]
+        error = result["standard_error"] if level == "average" else result["levels_error"][level]
+        assert row == [level, f"{value:.2f}", f"{error:.2f}", f"{floor:.2f}", f"{value / floor:.1f}"]
     assert "floor (12 images)" in table
     assert "note: measured on 12 images" in table
     assert list(tmp_path.iterdir()) == [tmp_path / "swd.json"]
@@ -213,5 +216,114 @@ def test_bad_values(
 def test_unwritable_target_is_found_before_any_work(
     run: Callable[..., tuple[int, str, str]], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "open_image_set", lambda *a, **k: pytest.fail("opened an image set"))
+    monkeypatch.setattr("metrics.measuring.open_image_set", lambda *a, **k: pytest.fail("opened an image set"))
     assert run("ms-ssim", folder, "--json", "/no/such/folder/x.json")[0] == 1
+
+
+NETWORK = ["--extractor", "random-projection", "--no-cache"]
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Twenty-four reals and twenty fakes of 16x16, as arrays."""
+    paths = [tmp_path_factory.mktemp("pair") / name for name in ("real.npy", "fake.npy")]
+    for seed, path in enumerate(paths):
+        np.save(path, np.random.default_rng(seed).integers(0, 256, (24 - 4 * seed, 3, 16, 16)).astype(np.uint8))
+    return paths
+
+
+ON_FEATURES = [name for name in scores.names() if scores.load(name).extractor is not None]
+
+
+@pytest.mark.parametrize("name", [*ON_FEATURES, "is", "pr", "dc"])
+def test_metrics_on_features(run: Callable[..., tuple[int, str, str]], name: str, pair: list[Path]) -> None:
+    two_sets = scores.load(scores.name_of(name) or "").two_sets
+    code, out, err = run(name, *(pair if two_sets else pair[1:]), *NETWORK, "--json", "-")
+    assert code == 0
+    result = json.loads(out)
+    assert result["metric"].endswith("-random-projection")
+    assert result["extractor"]["network"] == "random-projection"
+    assert f"{result['value']:.4f}" in err
+    assert "features of random-projection: " in err.splitlines()[-1] or "fake.npy" in err
+    assert "Traceback" not in err
+
+
+def test_all_and_aliases(run: Callable[..., tuple[int, str, str]], pair: list[Path], tmp_path: Path) -> None:
+    code, out, err = run("all", *pair, *NETWORK, "--json", "-", "--cache", tmp_path)
+    assert code == 0
+    assert len(json.loads(out)) == len(scores.names())
+    assert "left out" not in err
+    assert not list(tmp_path.iterdir())  # --no-cache
+    code, out, err = run("geometry", *pair, "--repeats", "2", "--gamma", "0.1", "--json", "-")
+    assert (code, json.loads(out)["protocol"]["gamma"]) == (0, 0.1)
+
+
+def test_statistics_and_comparison(run: Callable[..., tuple[int, str, str]], pair: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "real.npz"
+    code, _, err = run("statistics", pair[0], out, "--extractor", "random-projection", "--cache", tmp_path / "cache")
+    assert code == 0
+    assert f"the statistics are in {out}" in err
+    assert f"24 computed, 0 taken from the cache {tmp_path / 'cache'}" in err
+    assert run("statistics", pair[0], out, *NETWORK)[0] == 1
+    assert run("statistics", pair[0], out, *NETWORK, "--overwrite")[0] == 0
+    for name, real in (("a", pair[0]), ("b", out)):
+        assert run("fid", real, pair[1], *NETWORK, "--json", tmp_path / f"{name}.json")[0] == 0
+    code, printed, err = run("compare", tmp_path / "a.json", tmp_path / "b.json", "--json", "-")
+    assert code == 0
+    (found,) = json.loads(printed)
+    assert found["values"] == pytest.approx([found["values"][0]] * 2)
+    assert found["verdict"] in err
+    code, _, err = run("compare", tmp_path / "a.json", pair[0])
+    assert (code, err.count("\n")) == (1, 0)
+    assert "is not JSON" in err
+
+
+def test_bad_values_of_metrics_on_features(
+    run: Callable[..., tuple[int, str, str]], pair: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "w.pth").write_bytes(b"no weights")
+    cases: list[tuple[int, str, list[object]]] = [
+        (1, "there is no network called nope", ["fid", *pair, "--extractor", "nope"]),
+        (1, "w.pth", ["fid", *pair, *NETWORK, "--weights", tmp_path / "w.pth"]),
+        (1, "gone.pth is not a file", ["fid", *pair, *NETWORK, "--weights", tmp_path / "gone.pth"]),
+        (1, "--splits 21 is more than the 20 images", ["is", pair[1], *NETWORK, "--splits", 21]),
+        (1, "--num-images 21 is more than the 20 fake", ["kid", *pair, *NETWORK, "--num-images", 21]),
+        (1, "there is no device", ["fid", *pair, *NETWORK, "--device", "abacus"]),
+        (1, "cannot be written", ["fid", *pair, *NETWORK[:2], "--cache", pair[0]]),
+        (1, "end with .svg or .png", ["prd", *pair, *NETWORK, "--plot", tmp_path / "x.pdf"]),
+        (2, "--neighbours", ["pr", *pair, *NETWORK, "--neighbours", 0]),
+        (2, "--subsets", ["kid", *pair, *NETWORK, "--subsets", "x"]),
+        (2, "--channels", ["ms-ssim", pair[1], "--channels", "both"]),
+        (2, "--resize", ["fid", *pair, "--resize", "nearest"]),
+        (2, "No such option", ["swd", *pair, "--extractor", "inception"]),
+    ]
+    for expected, pattern, arguments in cases:
+        code, out, err = run(*arguments)
+        assert (code, out) == (expected, ""), (arguments, err)
+        assert "Traceback" not in err
+        assert re.search(pattern, err), (pattern, err)
+
+
+@pytest.mark.slow
+def test_a_killed_measurement_goes_on(tmp_path: Path) -> None:
+    sets = [tmp_path / "real.npy", tmp_path / "fake.npy"]
+    for seed, path in enumerate(sets):
+        np.save(path, np.random.default_rng(seed).integers(0, 256, (2500, 3, 16, 16)).astype(np.uint8))
+    arguments = ["fid", *map(str, sets), *NETWORK[:2], "--batch-size", "4", "--cache", str(tmp_path / "cache")]
+    command = [sys.executable, "-m", "metrics.cli", *arguments, "--json", "-"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not any(path.stat().st_size for path in tmp_path.glob("cache/*/digests")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
+    counts = re.search(r"(\d+) computed, (\d+) taken", done.stderr)
+    assert counts is not None
+    computed, taken = map(int, counts.groups())
+    assert computed + taken == 5000
+    assert min(computed, taken) > 0
+    (expected,) = measure(["fid"], *sets, extractor="random-projection", no_cache=True).results
+    assert json.loads(done.stdout)["value"] == pytest.approx(expected["value"], rel=1e-6)

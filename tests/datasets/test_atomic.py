@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from datasets import atomic
-from datasets.atomic import check_writable, claim, publish, replacing, write_text
+from datasets.atomic import (
+    check_writable,
+    claim,
+    claim_folder,
+    new_folder,
+    publish,
+    publish_folder,
+    replacing,
+    system_errors,
+    write_text,
+)
 from datasets.errors import InputError
 
 
@@ -109,3 +119,81 @@ def test_a_claimed_file_belongs_to_one_writer_and_leftovers_are_used_again(tmp_p
     again.unlink()
     assert target.read_bytes() == b"whole"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_kept_file_is_found_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / ".big.h5.partial").write_bytes(b"left by a killed process")
+    temporary, descriptor = claim(tmp_path / "big.h5", empty=False)
+    assert temporary.read_bytes() == b"left by a killed process"
+    os.close(descriptor)
+
+
+def test_a_new_folder_appears_at_the_end(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial" / "left by a killed process").write_text("x")
+    with new_folder(out) as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "file").write_text("x")
+        assert not out.exists()
+        with pytest.raises(InputError, match="another process is writing"), new_folder(out):
+            pass
+    assert [path.name for path in out.rglob("*")] == ["sub", "file"]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_new_folder_that_failed_is_gone(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), new_folder(tmp_path / "out") as folder:  # noqa: PT012
+        (folder / "file").write_text("x")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_folder_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").write_text("x")
+    with pytest.raises(InputError, match=r"cannot write .*out: Directory not empty; choose another name"):  # noqa: SIM117
+        with new_folder(tmp_path / "out") as folder:
+            (folder / "file").write_text("x")
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "precious"]
+
+
+def test_a_claimed_folder_belongs_to_one_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    temporary, descriptor = claim_folder(tmp_path / "out")
+    (temporary / "file").write_text("x")
+    with pytest.raises(InputError, match="another process is writing"):
+        claim_folder(tmp_path / "out")
+    os.close(descriptor)
+    temporary, descriptor = claim_folder(tmp_path / "out")
+    assert (temporary / "file").exists()
+    publish_folder(temporary, tmp_path / "out")
+    os.close(descriptor)
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "file"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_publishing_a_folder_replaces_what_was_there(tmp_path: Path, kind: str) -> None:
+    out, target = tmp_path / "out", tmp_path / "target"
+    target.mkdir()
+    {"file": lambda: out.write_text("x"), "folder": out.mkdir, "link": lambda: out.symlink_to(target)}[kind]()
+    (tmp_path / ".out.replaced").mkdir()  # left by a kill between the renames
+    (tmp_path / "new").mkdir()
+    publish_folder(tmp_path / "new", out)
+    assert out.is_dir()
+    assert not out.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "target"]
+
+
+def test_publishing_a_folder_that_fails_brings_back_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        publish_folder(tmp_path / "missing", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "old"
+
+
+def test_system_errors_become_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^cannot write x: No space left on device$"), system_errors(Path("x")):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some file")
+    with pytest.raises(InputError, match=r"^cannot write x: odd$"), system_errors(Path("x")):
+        raise OSError("odd")

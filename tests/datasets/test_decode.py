@@ -7,13 +7,14 @@ import threading
 import warnings
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms, ImageFile
 
-from datasets.decode import decode, decode_with_notes, list_images, looks_like_image, stored_size
+from datasets.decode import decode, decode_with_notes, list_images, looks_like_image, upright_size
 from datasets.errors import InputError
 
 # Sides of the upright picture at which row 0 and column 0 of the stored pixels lie: EXIF 2.3, tag 274.
@@ -98,7 +99,7 @@ def test_a_path_and_its_bytes_are_the_same(tmp_path, rng):
     (tmp_path / "a.png").write_bytes(encoded(picture(rng)))
     by_path = decode(tmp_path / "a.png", "a")
     assert np.array_equal(by_path, decode((tmp_path / "a.png").read_bytes(), "a"))
-    assert stored_size(tmp_path / "a.png", "a") == (30, 20)
+    assert upright_size(tmp_path / "a.png", "a") == (30, 20)
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF"])
@@ -113,7 +114,7 @@ def test_orientation(rng, file_format, orientation):
     assert pixels.flags.c_contiguous
     assert (notes.width, notes.height) == (9, 5)
     assert notes.applied == (() if orientation == 1 else ("exif",))
-    assert sorted(stored_size(data, "a")) == [5, 9]
+    assert upright_size(data, "a") == (9, 5)
 
 
 def test_orientation_of_jpeg():
@@ -122,7 +123,7 @@ def test_orientation_of_jpeg():
     tags = Image.Exif()
     tags[274] = 6
     data = encoded(stored_for(upright, 6), "JPEG", exif=tags, quality=95)
-    assert stored_size(data, "a") == (32, 64)
+    assert upright_size(data, "a") == (64, 32)
     pixels = decode(data, "a")
     assert pixels.shape == (32, 64, 3)
     assert pixels[:12, :12].min() > 240
@@ -189,17 +190,82 @@ def test_grey_of_12_bits():
     assert notes.applied == ("exif", "16-bit", "grey")
 
 
-def test_colour_of_16_bits_loses_its_low_byte(rng):
-    image = rng.integers(0, 65536, (4, 6, 3)).astype(">u2")
-    header = struct.pack(">IIBBBBB", 6, 4, 16, 2, 0, 0, 0)
-    rows = b"".join(b"\0" + row.tobytes() for row in image)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+def png_of_16_bits(values, transparent=None):
+    """A PNG of big-endian 16-bit grey with alpha, RGB or RGBA, shape (H, W, 2 to 4), byte by byte from its standard."""
+    height, width, channels = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    if transparent is not None:
+        chunks.insert(1, (b"tRNS", struct.pack(">HHH", *transparent)))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
-    pixels, notes = decode_with_notes(data, "a")
-    assert np.abs(pixels - image.astype(float) * 255 / 65535).max() <= 1
-    assert notes.applied == ("16-bit",)
+
+
+def tiff_of_16_bit_colour(values, order, orientation=1):
+    """The smallest uncompressed TIFF of 16-bit RGB, shape (H, W, 3), in byte order ``<`` or ``>``."""
+    height, width, _ = values.shape
+    data = struct.pack(order + "HHH", 16, 16, 16) + values.astype(order + "u2").tobytes()
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, 8), (259, 4, 1, 1), (262, 4, 1, 2), (273, 4, 1, 14)]
+    tags += [(274, 4, 1, orientation), (277, 4, 1, 3), (278, 4, 1, height), (279, 4, 1, len(data) - 6)]
+    ifd = struct.pack(order + "H", len(tags)) + b"".join(struct.pack(order + "HHII", *tag) for tag in tags)
+    start = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    return start + struct.pack(order + "I", 8 + len(data)) + data + ifd + b"\0\0\0\0"
+
+
+def test_colour_of_16_bits_is_scaled_and_rounded_exactly(tmp_path):
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    values = np.stack([values, values[::-1], values.T], axis=-1)
+    expected = np.rint(values * (255 / 65535)).astype(np.uint8)
+    (tmp_path / "a.png").write_bytes(png_of_16_bits(values))
+    for data in (
+        png_of_16_bits(values),
+        tmp_path / "a.png",
+        tiff_of_16_bit_colour(values, "<"),
+        tiff_of_16_bit_colour(values, ">"),
+        cv2.imencode(".tif", values[..., ::-1])[1].tobytes(),  # compressed (LZW), in another library's hand
+        cv2.imencode(".png", values[..., ::-1])[1].tobytes(),
+    ):
+        pixels, notes = decode_with_notes(data, "a")
+        assert np.array_equal(pixels, expected)
+        assert notes.applied == ("16-bit",)
+
+
+def test_turned_colour_of_16_bits(rng):
+    values = rng.integers(0, 65536, (5, 9, 3)).astype(np.uint16)
+    pixels, notes = decode_with_notes(tiff_of_16_bit_colour(values, "<", orientation=6), "a")
+    assert np.array_equal(pixels, np.rot90(np.rint(values * (255 / 65535)).astype(np.uint8), -1))
+    assert notes.applied == ("exif", "16-bit")
+
+
+def test_transparency_of_16_bits(rng):
+    values = rng.integers(0, 65536, (16, 17, 4)).astype(np.uint16)
+    eight = np.rint(values * (255 / 65535)).astype(np.uint8)
+    pixels, notes = decode_with_notes(png_of_16_bits(values), "a", background=(1, 2, 3))
+    assert np.array_equal(pixels, composited(eight[..., :3], eight[..., 3], (1, 2, 3)))
+    assert notes.applied == ("16-bit", "alpha")
+    values = rng.integers(0, 2, (8, 9, 3)).astype(np.uint16) + 1000  # so close that all have the same high byte
+    pixels, notes = decode_with_notes(png_of_16_bits(values, transparent=(1000, 1001, 1000)), "a", background=(9, 8, 7))
+    clear = (values == (1000, 1001, 1000)).all(axis=2)
+    assert 0 < clear.sum() < clear.size
+    assert np.array_equal(pixels, np.where(clear[..., None], (9, 8, 7), 4))
+    assert notes.applied == ("16-bit", "alpha")
+
+
+def test_grey_of_16_bits_with_alpha_loses_its_low_byte(rng):
+    values = rng.integers(0, 65536, (4, 6, 2)).astype(np.uint16)
+    pixels, notes = decode_with_notes(png_of_16_bits(values), "a")
+    share = values[..., 1:] / 65535
+    assert np.abs(pixels - (values[..., :1] / 257 * share + 255 * (1 - share))).max() <= 2
+    assert notes.applied == ("16-bit", "alpha")
+
+
+def test_16_bit_files_cut_short_are_refused(rng):
+    values = rng.integers(0, 65536, (64, 48, 3)).astype(np.uint16)
+    for data in (png_of_16_bits(values), tiff_of_16_bit_colour(values, "<")):
+        for size in (len(data) // 2, len(data) - 300):
+            refused(data[:size])
 
 
 @pytest.mark.parametrize(
@@ -328,6 +394,127 @@ def test_ycck_jpeg():
     assert np.abs(decode(bytes(data), "a")[8, 8] - expected).max() <= 3
 
 
+SAMPLINGS = ("444", "422", "420", "440", "411")
+
+
+def photograph(rng, height, width):
+    """Noise over colours that change slowly, so that every coefficient of a JPEG has something to say."""
+    colours = cv2.resize(
+        rng.integers(0, 256, (3, 4, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC
+    )
+    return np.clip(colours + rng.normal(0, 20, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def jpeg(pixels, sampling="420", *, quality=90, progressive=False, restart=0):
+    """JPEG of RGB pixels by OpenCV, which writes every chroma subsampling."""
+    options = {
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR: getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{sampling}"),
+        cv2.IMWRITE_JPEG_QUALITY: quality,
+        cv2.IMWRITE_JPEG_PROGRESSIVE: int(progressive),
+        cv2.IMWRITE_JPEG_RST_INTERVAL: restart,
+    }
+    return cv2.imencode(".jpg", pixels[..., ::-1], [number for pair in options.items() for number in pair])[1].tobytes()
+
+
+def outcome(data, *, short_cut=True):
+    """Pixels and notes, or the error; with the short cut past Pillow or without it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not short_cut:
+            patch.setattr("datasets.decode._jpeg", lambda image, data: None)
+        try:
+            pixels, notes = decode_with_notes(data, "a", max_pixels=10**6)
+        except InputError as error:
+            return str(error)
+    return pixels.shape, pixels.tobytes(), notes
+
+
+def without_pillow(data):
+    """Decode with Pillow's decoders out of order."""
+
+    def refuse(self):
+        raise AssertionError("Pillow was asked for pixels")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageFile.ImageFile, "load", refuse)
+        return decode_with_notes(data, "a")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 16), (17, 33), (40, 31)])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_jpegs_have_the_pixels_that_pillow_gives(rng, sampling, size):
+    for progressive, restart, quality in ((False, 0, 95), (True, 0, 60), (False, 1, 75), (True, 2, 30)):
+        data = jpeg(photograph(rng, *size), sampling, progressive=progressive, restart=restart, quality=quality)
+        pixels, notes = without_pillow(data)
+        with Image.open(io.BytesIO(data)) as image:
+            assert np.array_equal(pixels, np.array(image))
+        assert pixels.flags.writeable
+        assert notes.applied == ()
+
+
+def test_grey_jpegs_have_the_pixels_that_pillow_gives(rng):
+    for options in ({}, {"progressive": True}, {"restart_marker_rows": 1}):
+        data = encoded(photograph(rng, 21, 34)[..., 1], "JPEG", **options)
+        pixels, notes = without_pillow(data)
+        with Image.open(io.BytesIO(data)) as image:
+            assert np.array_equal(pixels, np.array(image.convert("RGB")))
+        assert (notes.mode, notes.applied) == ("L", ("grey",))
+
+
+@pytest.mark.parametrize("orientation", EXIF_SIDES)
+def test_turned_jpegs_have_the_pixels_that_pillow_gives(rng, orientation, tmp_path):
+    tags = Image.Exif()
+    tags[274] = orientation
+    stored = photograph(rng, 9, 22)
+    data = encoded(stored, "JPEG", exif=tags, quality=95)
+    pixels, notes = without_pillow(data)
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(stored_for(pixels, orientation), np.array(image))
+    assert notes.applied == (() if orientation == 1 else ("exif",))
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert np.array_equal(decode(tmp_path / "a.jpg", "a"), pixels)
+    assert upright_size(data, "a") == (notes.width, notes.height) == pixels.shape[1::-1]
+
+
+def test_unusual_jpegs_are_the_same_with_and_without_the_short_cut(rng):
+    image = Image.fromarray(photograph(rng, 21, 34))
+    several = encoded(image, "MPO", save_all=True, append_images=[Image.fromarray(photograph(rng, 21, 34))])
+    unusual = [
+        several,
+        encoded(image, "JPEG", keep_rgb=True),
+        encoded(image.convert("CMYK"), "JPEG"),
+        encoded(image, "JPEG", icc_profile=b"broken"),
+        encoded(image, "JPEG", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()),
+        encoded(image.convert("L"), "JPEG", icc_profile=b"broken"),
+        encoded(image, "JPEG", comment=b"\xff\xd8\xff\xd9", extra=b"\xff\xe5\0\4ab"),
+        jpeg(photograph(rng, 21, 34)) + b"something behind the end",
+    ]
+    for data in unusual:
+        assert not isinstance(outcome(data), str)
+        assert outcome(data) == outcome(data, short_cut=False)
+    assert decode_with_notes(several, "a")[1].applied == ("first-frame",)
+
+
+@pytest.mark.parametrize(("sampling", "progressive"), [("420", False), ("444", True), ("411", True)])
+def test_damaged_jpegs_are_judged_as_pillow_judges_them(rng, sampling, progressive, capfd):
+    """Cut short at every 7th byte, as it is and with an end marker: libjpeg-turbo alone accepts some of them."""
+    data = jpeg(photograph(rng, 19, 26), sampling, progressive=progressive, restart=1)
+    for size in range(2, len(data), 7):
+        for cut_short in (data[:size], data[:size] + b"\xff\xd9"):
+            assert outcome(cut_short) == outcome(cut_short, short_cut=False)
+    assert capfd.readouterr() == ("", "")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(SAMPLINGS), st.booleans(), st.sampled_from([0, 1]), st.data())
+def test_jpegs_with_wrong_bytes_are_judged_as_pillow_judges_them(sampling, progressive, restart, data):
+    pixels = photograph(np.random.default_rng(1), 18, 25)
+    content = bytearray(jpeg(pixels, sampling, progressive=progressive, restart=restart))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(2, len(content) - 1))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    assert outcome(bytes(content)) == outcome(bytes(content), short_cut=False)
+
+
 def refused(data, where="broken.jpg", **options):
     with pytest.raises(InputError) as caught:
         decode(data, where, **options)
@@ -387,8 +574,8 @@ def test_decompression_bombs_are_refused_by_their_size(rng):
     message = refused(png_header(100_000, 100_000))
     assert "100000x100000 pixels, more than the 268435456 allowed" in message
     with pytest.raises(InputError, match="20000x20000 pixels"):
-        stored_size(png_header(20_000, 20_000), "a")
-    assert stored_size(png_header(20_000, 20_000), "a", max_pixels=400_000_000) == (20_000, 20_000)
+        upright_size(png_header(20_000, 20_000), "a")
+    assert upright_size(png_header(20_000, 20_000), "a", max_pixels=400_000_000) == (20_000, 20_000)
     data = encoded(picture(rng))
     assert decode(data, "a", max_pixels=600).shape == (20, 30, 3)
     assert "30x20 pixels, more than the 599 allowed" in refused(data, max_pixels=599)

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,32 @@ def test_levels_equal_the_slow_oracle(rng, side):
     for level, pixels in levels.items():
         assert pixels.dtype == np.uint8
         assert np.array_equal(pixels, box_filtered(image, resolution_of(level)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(3, 6), st.lists(st.integers(1, 3), max_size=2), st.integers(0, 2**32), st.data())
+def test_levels_equal_the_slow_oracle_for_any_batch_and_memory_layout(level, batch, seed, data):
+    """Images of few values, so that many means are ties; read backwards, with gaps, transposed."""
+    side = 1 << level
+    values = data.draw(st.lists(st.integers(0, 255), min_size=1, max_size=3))
+    shape = (*batch, side, 2 * side) if data.draw(st.booleans()) else (*batch, 2 * side, side)
+    images = np.random.default_rng(seed).choice(np.array(values, np.uint8), shape)[..., ::2, :][..., :side, :]
+    images = np.resize(images, (*batch, side, 2 * side))[..., :: data.draw(st.sampled_from([2, -2]))].swapaxes(-1, -2)
+    before = images.copy()
+    for number, pixels in pyramid(images).items():
+        planes = images.reshape(-1, side, side)
+        expected = box_filtered(planes, resolution_of(number)).reshape(*batch, 1 << number, 1 << number)
+        assert np.array_equal(pixels, expected)
+    assert np.array_equal(images, before)
+
+
+@pytest.mark.parametrize("side", [8, 32, 256, 2048])
+def test_images_all_of_whose_means_are_ties(side):
+    """A checkerboard of k and k + 1 lies half way at every level, and must go to the even of the two."""
+    checks = np.indices((side, side)).sum(axis=0) % 2
+    for k in (0, 1, 128, 253, 254):
+        for level, pixels in pyramid((checks + k).astype(np.uint8)[None]).items():
+            assert level == level_of(side) or (pixels == k + k % 2).all()
 
 
 @settings(max_examples=50, deadline=None)
@@ -70,6 +98,31 @@ def test_a_batch_is_its_images_one_by_one(rng):
     for index, image in enumerate(batch):
         for level, pixels in pyramid(image).items():
             assert np.array_equal(together[level][index], pixels)
+
+
+def test_batches_larger_than_what_is_summed_at_a_time(rng):
+    batch = rng.integers(0, 256, (9, 3, 512, 512), dtype=np.uint8)  # 27 planes, 8 at a time
+    for level, pixels in pyramid(batch).items():
+        assert pixels.shape == (9, 3, 1 << level, 1 << level)
+        assert pixels.flags.c_contiguous
+        for index in (0, 2, 3, 8):
+            assert np.array_equal(pixels[index], pyramid(batch[index])[level])
+
+
+def test_levels_of_nothing():
+    assert {level: pixels.shape for level, pixels in pyramid(np.zeros((0, 3, 8, 8), np.uint8)).items()} == {
+        2: (0, 3, 4, 4),
+        3: (0, 3, 8, 8),
+    }
+
+
+def test_threads_do_not_share_their_sums(rng):
+    images = [rng.integers(0, 256, (3, 128, 128), dtype=np.uint8) for _ in range(8)]
+    expected = [pyramid(image) for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(10):
+            for found, levels in zip(pool.map(pyramid, images), expected, strict=True):
+                assert all(np.array_equal(found[level], levels[level]) for level in levels)
 
 
 def test_sums_of_the_largest_image_do_not_overflow():

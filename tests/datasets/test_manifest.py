@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.errors import InputError
-from datasets.manifest import Manifest, level_digest, names_digest, row_digest
+from datasets.manifest import Manifest, labels_digest, level_digest, names_digest, one_hot, row_digest
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
@@ -61,7 +61,7 @@ def test_every_changed_character_is_noticed():
         ("", "the manifest is not JSON"),
         ("[]", "not of the schema growgan.pyramid"),
         ("{}", "not of the schema growgan.pyramid"),
-        ('{"schema": "growgan.pyramid", "version": 99}', "of version 99, this program reads 1; update growgan"),
+        ('{"schema": "growgan.pyramid", "version": 99}', "of version 99, this program reads 1 to 2; update growgan"),
         ('{"schema": "growgan.pyramid", "version": 1}', "does not match its own digest"),
     ],
 )
@@ -102,3 +102,42 @@ def test_digests_are_what_the_documentation_says(rng):
 def test_xxh3_128_of_the_empty_string_is_the_published_value():
     # xxHash specification, XXH3-128 of no bytes with seed 0.
     assert row_digest(np.empty(0, np.uint8)).hex() == "99aa06d3014798d86001c324468d497f"
+
+
+def test_a_manifest_of_version_1_is_read():
+    fields = dataclasses.asdict(a_manifest(version=1))
+    for name in ("labels_digest", "label_names", "num_classes"):
+        del fields[name]
+    manifest = Manifest.from_json(signed(fields), "x.h5")
+    assert (manifest.version, manifest.labels_digest, manifest.label_names, manifest.num_classes) == (
+        1,
+        None,
+        None,
+        None,
+    )
+    assert manifest.content_digest == a_manifest().content_digest
+    assert Manifest.from_json(manifest.to_json(), "x.h5") == manifest
+
+
+def test_the_digest_of_a_manifest_is_the_one_it_is_written_with():
+    manifest = a_manifest(label_names=["a", "ü"], num_classes=2, labels_digest="dd")
+    assert json.loads(manifest.to_json())["digest"] == manifest.digest
+    assert manifest.digest != a_manifest().digest
+
+
+def test_the_digest_of_labels_is_what_the_documentation_says():
+    expected = hashlib.sha256(b"\x02\0\0\0\0\0\0\0" + b"\0\x01\0\0\0\0\0\0").hexdigest()
+    for kind in (np.int64, np.int32, np.uint16, ">i8", list):
+        labels = [2, 256] if kind is list else np.array([2, 256], kind)
+        assert labels_digest(labels) == expected
+    assert labels_digest([256, 2]) != expected
+
+
+def test_one_hot():
+    vectors = one_hot([2, 0, 2], 4)
+    assert vectors.dtype == np.float32
+    assert vectors.tolist() == [[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0]]
+    assert one_hot([], 3).shape == (0, 3)
+    for wrong in ([4], [0, -1]):
+        with pytest.raises(InputError, match=rf"label {wrong[-1]} is not in 0..3"):
+            one_hot(wrong, 4)

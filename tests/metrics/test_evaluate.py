@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -103,8 +103,11 @@ def test_reals_are_prepared_once(scenes: Callable[..., Images], monkeypatch: pyt
     projected = []
     project = swd.project
     monkeypatch.setattr(swd, "project", lambda *arguments: projected.append(1) or project(*arguments))
+    monkeypatch.setattr(swd, "BLOCKS", 0)  # the error is of both sets
     results.append(evaluator(fakes[0]))
     assert len(projected) == 2 * 4  # the fakes in two bands and four repeats; nothing of the reals
+    monkeypatch.undo()
+    results[2] = evaluator(fakes[0])
     assert results[2] == results[0]
     for fake, found in zip(fakes, results, strict=False):
         assert found == evaluate(["swd", "ms-ssim"], real, fake, num_images=8, options=FEW)
@@ -153,7 +156,7 @@ def test_faults_are_found_before_anything_is_read(scenes: Callable[..., Images])
     real, fake = Watched(scenes(4, 8)), Watched(scenes(4, 8))
     with pytest.raises(InputError, match="8x8 are too small"):
         evaluate(["ms-ssim", "swd"][::-1], real, fake, options=FEW)
-    with pytest.raises(InputError, match="there is no metric called swe; choose from ms-ssim, swd"):
+    with pytest.raises(InputError, match=r"there is no metric called swe; choose from .*ms-ssim, .*swd"):
         evaluate(["swe"], real, fake)
     with pytest.raises(InputError, match="swd compares two sets"):
         evaluate(["swd"], None, fake, options=FEW)
@@ -192,7 +195,7 @@ def test_progress_is_shown(scenes: Callable[..., Images]) -> None:
 
 
 def test_names_are_the_files_of_the_folder() -> None:
-    assert scores.names() == ["ms-ssim", "swd"]
+    assert {"fid", "ms-ssim", "swd"} <= set(scores.names())
     assert scores.load("ms-ssim").__module__ == "metrics.scores.ms_ssim"
 
 
@@ -210,7 +213,10 @@ def test_fakes_of_one_call_are_gone_in_the_next(monkeypatch: pytest.MonkeyPatch,
         def update(self, side: Side, images: Images, first: int) -> None:
             self.seen[side] += len(images)
 
-        def merge(self, other: Self) -> None: ...
+        def pieces(self) -> Iterator[object]:
+            yield from ()
+
+        def take(self, piece: object) -> None: ...
 
         def clear(self, side: Side) -> None:
             self.seen[side] = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from PIL import Image
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
 from datasets.levels import pyramid
-from metrics import images as module
-from metrics.images import ArrayImageSet, BoxFiltered, ImageSet, open_image_set
+from metrics import opening as module
+from metrics.images import ArrayImageSet, BoxFiltered, ImageSet
+from metrics.opening import open_image_set
 
 Images = NDArray[np.uint8]
 
@@ -81,14 +83,19 @@ def test_folder(scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_E
 def test_folder_of_mixed_sizes(scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
     save(scenes(3, 16), tmp_path)
     Image.new("RGB", (24, 24)).save(tmp_path / "002.png")
+    mixed = open_image_set(tmp_path)
+    assert mixed.resolution is None
     with pytest.raises(InputError, match=r"000.png is 16x16 pixels but .*002.png is 24x24; .*toolkit make-pyramid"):
-        open_image_set(tmp_path)
+        mixed.read(np.arange(2))
+    assert [image.shape for image in mixed.read_each(np.array([2, 0]))] == [(3, 24, 24), (3, 16, 16)]
 
 
 def test_folder_of_images_that_are_not_square(tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
     Image.new("RGB", (24, 16)).save(tmp_path / "wide.png")
-    with pytest.raises(InputError, match=r"wide.png is 24x16 pixels; a metric needs square images.*make-pyramid"):
-        open_image_set(tmp_path)
+    wide = open_image_set(tmp_path)
+    with pytest.raises(InputError, match=r"wide.png is 24x16 pixels; this metric needs square images.*make-pyramid"):
+        wide.check_uniform()
+    assert wide.read_each(np.array([0]))[0].shape == (3, 16, 24)
 
 
 def test_folder_with_a_truncated_image(
@@ -153,12 +160,12 @@ def test_coarser_resolution_of_any_set(
 
 
 def test_nothing_there(tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
-    with pytest.raises(InputError, match="nope does not exist; name a folder of images, a pyramid"):
+    with pytest.raises(InputError, match="nope does not exist; name a folder or archive of images, a pyramid"):
         open_image_set(tmp_path / "nope")
     with pytest.raises(InputError, match=r"holds no images .* but nothing"):
         open_image_set(tmp_path)
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InputError, match=r"notes.txt is not a folder of images, a pyramid, a run directory"):
+    with pytest.raises(InputError, match=r"notes.txt cannot be opened; name a folder or archive of images, a pyramid"):
         open_image_set(tmp_path / "notes.txt")
 
 
@@ -194,3 +201,39 @@ def test_plug_in_that_cannot_be_imported(
     (tmp_path / "run" / "run.json").touch()
     with pytest.raises(InputError, match=reason):
         open_image_set(tmp_path / "run")
+
+
+def test_archives_and_arrays_are_the_same_images(
+    scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_EntryPoint]
+) -> None:
+    images = scenes(5, 16)
+    folder = save(images, tmp_path / "folder")
+    shutil.make_archive(str(tmp_path / "set"), "zip", folder)
+    shutil.make_archive(str(tmp_path / "set"), "gztar", folder)
+    np.save(tmp_path / "nchw.npy", images)
+    np.savez(tmp_path / "nhwc.npz", images=images.transpose(0, 2, 3, 1), labels=np.arange(5))
+    rows = np.array([4, 0, 3])
+    for name, kind in (
+        ("set.zip", "archive"),
+        ("set.tar.gz", "archive"),
+        ("nchw.npy", "array"),
+        ("nhwc.npz", "array"),
+    ):
+        found = open_image_set(tmp_path / name)
+        assert (found.kind, found.num_images, found.resolution) == (kind, 5, 16)
+        np.testing.assert_array_equal(found.read(rows), images[rows])
+    assert open_image_set(tmp_path / "set.zip").digest == open_image_set(folder).digest
+
+
+def test_bad_arrays(tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
+    np.save(tmp_path / "floats.npy", np.zeros((2, 3, 8, 8), np.float32))
+    with pytest.raises(InputError, match=r"floats.npy is of float32; images must be uint8 .*numpy.clip"):
+        open_image_set(tmp_path / "floats.npy")
+    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"objects.npy cannot be read"):
+        open_image_set(tmp_path / "objects.npy")
+    np.savez(tmp_path / "cut.npz", images=np.zeros((2, 3, 8, 8), np.uint8))
+    whole = (tmp_path / "cut.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:-30])
+    with pytest.raises(InputError, match=r"cut.npz"):
+        open_image_set(tmp_path / "cut.npz")

@@ -86,7 +86,8 @@ def test_merge(scenes: Callable[..., NDArray[np.uint8]]) -> None:
     whole.update(images, 0)
     for k in range(4):
         (even, odd)[k % 2].update(images[k : k + 1], k)
-    even.merge(odd)
+    for piece in odd.pieces():
+        even.take(piece)
     for band in range(2):
         merged, expected = even.descriptors(band, 0, 4), whole.descriptors(band, 0, 4)
         np.testing.assert_array_equal(merged.patches, expected.patches)

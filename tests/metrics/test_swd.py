@@ -274,3 +274,31 @@ def test_more_images_than_there_are() -> None:
 def test_memory_must_be_positive() -> None:
     with pytest.raises(InputError, match="--memory"):
         swd.Score(Plan(4, {"real": 4, "fake": 4}), 32, seed=0, memory=0)
+
+
+@pytest.mark.parametrize("shift", [0, 40])
+def test_standard_error_is_the_spread_of_other_images(shift: int) -> None:
+    """Whether the sets are alike (nothing but noise is measured) or not."""
+    values, errors = [], []
+    for trial in range(24):
+        generator = np.random.default_rng(trial)
+        coarse = generator.integers(0, 200, (2, 48, 3, 4, 4)).repeat(4, 3).repeat(4, 4)
+        grain = generator.integers(0, 56, (2, 48, 3, 16, 16))
+        real, fake = (coarse + grain).astype(np.uint8)
+        fake[:, :, ::2] += np.uint8(shift)
+        result = measure(real, fake, seed=trial, patches=32).compute()
+        values.append(result["value"])
+        errors.append(result["standard_error"])
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(values, ddof=1), rel=0.4)  # 15% by chance
+
+
+def test_too_few_images_for_an_error(scenes: Callable[..., Images]) -> None:
+    result = measure(scenes(6, 32), noise(1, 6)).compute()
+    assert result["standard_error"] is None
+    assert result["levels_error"] is None
+
+
+def test_function_on_arrays(scenes: Callable[..., Images]) -> None:
+    real, fake = scenes(8, 32), noise(1, 8)
+    result = measure(real, fake).compute()
+    assert swd.swd(real, fake, directions=16) == {**result["levels"], "average": result["value"]}

@@ -10,18 +10,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from toolkit.build import Summary, build
-from toolkit.plan import Options
+from toolkit.build import build
+from toolkit.options import Options
+from toolkit.output import Output
+from toolkit.summary import Summary
 
 
 class SilentBar:
     """A progress bar that only counts."""
 
-    def __init__(self, total: int, what: str) -> None:
-        self.total, self.what, self.count = total, what, 0
+    def __init__(self, total: int, what: str, initial: int) -> None:
+        self.total, self.what, self.count, self.initial = total, what, initial, initial
+        self.postfix = ""
 
     def update(self, n: int, /) -> None:
         self.count += n
+
+    def set_postfix_str(self, s: str, refresh: bool = True) -> None:
+        self.postfix = s
 
 
 class Bars:
@@ -30,8 +36,8 @@ class Bars:
     def __init__(self) -> None:
         self.bars: list[SilentBar] = []
 
-    def __call__(self, total: int, what: str) -> contextlib.AbstractContextManager[SilentBar]:
-        self.bars.append(SilentBar(total, what))
+    def __call__(self, total: int, what: str, *, initial: int = 0) -> contextlib.AbstractContextManager[SilentBar]:
+        self.bars.append(SilentBar(total, what, initial))
         return contextlib.nullcontext(self.bars[-1])
 
 
@@ -59,9 +65,16 @@ def make(tmp_path: Path, bars: Bars) -> Callable[..., Summary]:
     """Function that builds ``OUT`` in the test's folder, by default at 16x16 with two jobs."""
 
     def make(
-        source: Path, out: str = "set.h5", *, jobs: int = 2, overwrite: bool = False, **options: object
+        source: Path,
+        out: str = "set.h5",
+        *,
+        jobs: int = 2,
+        overwrite: bool = False,
+        shards: int = 1,
+        encoding: str | None = None,
+        **options: object,
     ) -> Summary:
-        options = {"resolution": 16, **options}
-        return build(source, tmp_path / out, Options(**options), jobs=jobs, overwrite=overwrite, progress=bars)
+        output = Output(path=tmp_path / out, shards=shards, encoding=encoding, overwrite=overwrite)
+        return build(source, output, Options(**{"resolution": 16, **options}), jobs=jobs, progress=bars)
 
     return make

@@ -16,8 +16,12 @@ from datasets.errors import InputError
 from datasets.formats import hdf5, open_pyramid
 from datasets.levels import levels_up_to, pyramid, resolution_of
 from toolkit import build as build_module
-from toolkit import ledger
+from toolkit import ledger, process, tasks
+from toolkit.selection import Criteria
 from toolkit.transforms import Crop, cut
+
+KEPT = [".set.h5.journal.partial", ".set.h5.partial"]
+GOES_ON = "; what is done is kept, and the same command goes on with it"
 
 
 def listing(folder):
@@ -115,7 +119,7 @@ def test_tiles_of_one_photograph(tmp_path, make, rng):
 
 
 def test_shuffled_tiles_keep_their_pixels_names_and_ledger_together(photos, make, monkeypatch):
-    monkeypatch.setattr(build_module, "_BATCH_BYTES", 5 * 3 * 64)
+    monkeypatch.setattr(tasks, "_ROW_BYTES", 5 * 3 * 64)
     options = {"crop": Crop("tile", 8, 4), "resolution": 8}
     plain, shuffled = make(photos, "a.h5", **options), make(photos, "b.h5", shuffle=1, **options)
     one, two = open_pyramid(plain.path), open_pyramid(shuffled.path)
@@ -142,8 +146,8 @@ def test_tiles_of_a_turned_photograph_are_of_the_upright_one(tmp_path, make, rng
 def test_batches_do_not_change_a_byte(photos, make, monkeypatch):
     options = {"crop": Crop("tile", 8, 2), "resolution": 8, "shuffle": 0}
     whole = make(photos, "a.h5", **options)
-    monkeypatch.setattr(build_module, "_BATCH_BYTES", 7 * 3 * 64)
-    monkeypatch.setattr(build_module, "_IMAGES_PER_TASK", 1)
+    monkeypatch.setattr(tasks, "_ROW_BYTES", 7 * 3 * 64)
+    monkeypatch.setattr(tasks, "_IMAGES", 1)
     assert content(make(photos, "b.h5", **options)) == content(whole)
 
 
@@ -156,25 +160,150 @@ def test_skipping_gives_the_data_set_of_the_rest(photos, make):
     (photos / "zz.png").write_bytes(truncated[: len(truncated) // 2])
     Image.new("LA", (5, 9), (0, 0)).save(photos / "tiny.png")  # grey, transparent and too small
     summary = make(photos, "skipped.h5", shuffle=2, skip_bad=True)
-    assert (summary.images, summary.skipped) == (9, 4)
+    assert (summary.images, summary.skipped) == (9, {"bad": 4})
     assert summary.applied == clean.applied  # what was done to those left out is not counted
     assert summary.manifest.content_digest == clean.manifest.content_digest
     assert open_pyramid(summary.path).sources() == open_pyramid(clean.path).sources()
     assert summary.manifest.provenance["skipped"] == 4
     assert summary.manifest.provenance["source_images"] == 13
+    assert summary.skipped_sheet == summary.path.with_name("skipped.h5.skipped.png")
+    assert decode(summary.skipped_sheet, "sheet").shape[1] > 200
+    assert clean.skipped_sheet is None
     entries = entries_of(summary)
     assert [entry.path for entry in entries if entry.skipped] == ["a1.jpg", "sub/b.gif", "tiny.png", "zz.png"]
     assert [entry for entry in entries if not entry.skipped] == entries_of(clean)
 
 
-def test_a_bad_image_ends_the_build_and_leaves_nothing(photos, make, tmp_path):
-    truncated = (photos / "a0.png").read_bytes()
-    (photos / "zz.png").write_bytes(truncated[: len(truncated) // 2])  # its header is whole, so the plan lets it pass
+def test_a_bad_image_ends_the_build_which_goes_on_when_it_is_mended(photos, make, tmp_path, bars):
+    whole = (photos / "a0.png").read_bytes()
+    (photos / "zz.png").write_bytes(whole[: len(whole) // 2])  # its header is whole, so the plan lets it pass
     with pytest.raises(
-        InputError, match=r"photos/zz\.png cannot be decoded \(image file is truncated.*or pass --skip-bad"
+        InputError,
+        match=rf"photos/zz\.png cannot be decoded \(image file is truncated.*or pass --skip-bad to .*{GOES_ON}$",
     ):
         make(photos)
+    assert listing(tmp_path) == [*KEPT, "photos"]
+    (photos / "zz.png").write_bytes(whole)
+    summary = make(photos)
+    assert (summary.rows_kept, bars.bars[-1].initial, bars.bars[-1].count) == (9, 9, 10)
+    assert listing(tmp_path) == ["photos", "set.h5", "set.h5.ledger.jsonl"]
+    assert content(make(photos, "other.h5")) == content(summary)
+
+
+def test_a_bad_header_ends_the_plan_and_leaves_nothing(photos, make, tmp_path):
+    (photos / "zz.png").write_bytes(b"hello")
+    with pytest.raises(InputError, match=r"zz\.png is not an image.*--skip-bad to leave such images out$"):
+        make(photos)
     assert listing(tmp_path) == ["photos"]
+
+
+def test_what_the_criteria_leave_out_is_counted_by_reason(photos, make):
+    (photos / "c1.png").write_bytes((photos / "a0.png").read_bytes())
+    (photos / "zz.gif").write_text("hello")
+    Image.new("RGB", (300, 15)).save(photos / "low.png")
+    Image.new("RGB", (17, 16)).save(photos / "flat.png")
+    criteria = Criteria(min_size=16, near_duplicates=8, min_sharpness=0.1)
+    summary = make(photos, criteria=criteria, skip_bad=True, max_skipped=1)
+    assert summary.skipped == {"bad": 1, "blurred": 1, "near-duplicate": 1, "too small": 1}
+    reasons = {entry.path: entry.skipped for entry in entries_of(summary) if entry.skipped}
+    assert sorted(reasons) == ["c1.png", "flat.png", "low.png", "zz.gif"]
+    assert "a0.png" in reasons["c1.png"]
+    low = next(entry for entry in entries_of(summary) if entry.path == "low.png")
+    assert (low.width, low.height, low.rows, low.xxh3 is None) == (300, 15, (), False)
+    assert summary.to_json()["skipped"] == 4
+    assert summary.manifest.options["near_duplicates"] == 8
+    for name in reasons:
+        (photos / name).unlink()
+    clean = make(photos, overwrite=True)  # in place of it: the picture goes as well
+    assert clean.manifest.content_digest == summary.manifest.content_digest
+    assert not summary.skipped_sheet.exists()
+
+
+def test_a_picture_that_cannot_be_written_is_no_more_than_a_remark(photos, make, tmp_path, monkeypatch):
+    (photos / "zz.gif").write_text("hello")
+    (tmp_path / "set.h5.skipped.png").mkdir()
+    summary = make(photos, skip_bad=True)
+    assert summary.skipped_sheet is None
+    assert summary.skipped == {"bad": 1}
+    assert not [name for name in listing(tmp_path) if name.startswith(".")]
+
+
+def test_labels_of_class_folders_are_kept_in_row_order(tmp_path, make, rng):
+    for number in range(12):
+        folder = tmp_path / "animals" / ("cat", "dog", "emu")[number % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    summary = make(tmp_path / "animals", shuffle=1)
+    reader = open_pyramid(summary.path)
+    assert summary.manifest.label_names == ["cat", "dog", "emu"]
+    assert summary.to_json()["num_classes"] == 3
+    labels = [["cat", "dog", "emu"].index(name.split("/")[0]) for name in reader.sources()]
+    assert reader.labels().tolist() == labels
+    assert labels != sorted(labels)
+    assert [entry.label for entry in entries_of(summary)] == sorted(labels)
+    bare = make(tmp_path / "animals", "bare.h5", shuffle=1, labels=False)
+    assert (bare.manifest.label_names, open_pyramid(bare.path).labels()) == (None, None)
+    assert {entry.label for entry in entries_of(bare)} == {None}
+    assert bare.manifest.content_digest == summary.manifest.content_digest
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 16, 3)])
+def test_arrays_need_no_image_files(tmp_path, make, rng, shape):
+    images = rng.integers(0, 256, (300, *shape), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", images)
+    summary = make(tmp_path / "a.npy", resolution=None)
+    pixels = np.repeat(images[..., None], 3, axis=3) if len(shape) == 2 else images
+    assert np.array_equal(np.asarray(open_pyramid(summary.path).level(4)), pixels.transpose(0, 3, 1, 2))
+    entry = entries_of(summary)[7]
+    assert (entry.format, entry.mode, entry.bytes) == ("array", "RGB" if len(shape) == 3 else "L", images[7].nbytes)
+    assert entry.xxh3 == xxhash.xxh3_128(images[7].tobytes()).hexdigest()
+    assert summary.applied == ({} if len(shape) == 3 else {"grey": 300})
+
+
+@pytest.mark.parametrize(
+    ("crop", "size", "applied", "corner"),
+    [
+        (Crop("box", left=2, top=5, side=8), (12, 20), ("cropped",), (2, 5)),
+        (Crop("centre-wide"), (8, 20), ("cropped",), (0, 6)),
+        (Crop("centre-wide"), (8, 4), ("padded",), None),
+    ],
+)
+def test_other_crops(tmp_path, make, rng, crop, size, applied, corner):
+    image = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    summary = make(tmp_path / "a.png", crop=crop, resolution=None, background=(1, 2, 3))
+    row = open_pyramid(summary.path).level(3)[0].transpose(1, 2, 0)
+    assert entries_of(summary)[0].applied == applied
+    if corner is None:
+        assert np.array_equal(row[2:6], image)
+        assert (row[[0, 1, 6, 7]] == (1, 2, 3)).all()
+    else:
+        left, top = corner
+        assert np.array_equal(row, image[top : top + 8, left : left + 8])
+
+
+def test_every_format_has_the_same_content(photos, make):
+    outputs = [("a.h5", {}), ("b.lmdb", {}), ("c.lmdb", {"encoding": "png"}), ("d.h5", {"shards": 3})]
+    made = [make(photos, out, shuffle=3, **options) for out, options in outputs]
+    assert len({summary.manifest.content_digest for summary in made}) == 1
+    assert len({summary.ledger.read_bytes() for summary in made}) == 1
+    assert len({tuple(open_pyramid(summary.path).sources()) for summary in made}) == 1
+    assert made[3].bytes == sum(file.stat().st_size for file in made[3].path.iterdir())
+
+
+def test_an_array_that_changes_while_it_is_built(tmp_path, make, monkeypatch):
+    np.save(tmp_path / "a.npy", np.zeros((40, 16, 16, 3), np.uint8))
+    real = process.make
+
+    def change(*args):
+        os.utime(tmp_path / "a.npy", (1, 1))
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "make", change)
+        with pytest.raises(InputError, match=r"a\.npy has changed since the build began; run the same command again"):
+            make(tmp_path / "a.npy")
+    assert make(tmp_path / "a.npy").rows_kept == 0
 
 
 def test_progress_reaches_the_end(photos, make, bars):
@@ -183,6 +312,7 @@ def test_progress_reaches_the_end(photos, make, bars):
         ("reading headers", 9, 9),
         ("writing rows", 9, 9),
     ]
+    assert bars.bars[1].postfix.endswith(" MB/s")
     make(photos, "b.h5", skip_bad=True, crop=Crop("tile", 8, 8), resolution=8)
     assert [(bar.what, bar.total == bar.count) for bar in bars.bars[2:]] == [
         ("checking images", True),
@@ -211,9 +341,9 @@ def test_the_ledger_is_there_before_the_data_set(photos, make, tmp_path, monkeyp
     seen = []
     finish = hdf5.Writer.finish
 
-    def watching(self, options, provenance):
+    def watching(self, *args):
         seen.append(listing(tmp_path))
-        return finish(self, options, provenance)
+        return finish(self, *args)
 
     monkeypatch.setattr(hdf5.Writer, "finish", watching)
     make(photos)
@@ -221,42 +351,65 @@ def test_the_ledger_is_there_before_the_data_set(photos, make, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("error", [InputError("disk full"), KeyboardInterrupt()])
-def test_a_failure_at_the_very_end_leaves_nothing(photos, make, tmp_path, monkeypatch, error):
-    def fail(self, options, provenance):
+def test_a_failure_at_the_very_end_leaves_no_data_set_and_no_ledger(photos, make, tmp_path, monkeypatch, error):
+    def fail(self, *args):
         raise error
 
-    monkeypatch.setattr(hdf5.Writer, "finish", fail)
-    with pytest.raises(type(error)):
-        make(photos)
-    assert listing(tmp_path) == ["photos"]
+    with monkeypatch.context() as patch:
+        patch.setattr(hdf5.Writer, "finish", fail)
+        with pytest.raises(type(error)):
+            make(photos)
+    assert listing(tmp_path) == [*KEPT, "photos"]
+    assert make(photos).rows_kept == 9
+    assert listing(tmp_path) == ["photos", "set.h5", "set.h5.ledger.jsonl"]
 
 
-@pytest.mark.parametrize("at", [0, 1, 5, 11])
-def test_a_full_disk_at_any_write_is_one_line_and_leaves_nothing(photos, make, tmp_path, monkeypatch, at):
+@pytest.mark.parametrize("at", [0, 1, 5, 9, 13, 17, 21, 25, 29])
+@pytest.mark.parametrize("out", ["set.h5", "set.lmdb"])
+def test_a_full_disk_at_any_write_is_one_line_and_the_same_build_goes_on(photos, make, tmp_path, monkeypatch, at, out):
+    whole = make(photos, "whole" + out[3:])
     calls = []
     pwrite = os.pwrite
 
     def full(descriptor, data, offset):
         calls.append(offset)
         if len(calls) > at:
+            pwrite(descriptor, bytes(data)[: len(data) // 2], offset)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return pwrite(descriptor, data, offset)
 
-    monkeypatch.setattr(os, "pwrite", full)
-    with pytest.raises(InputError, match=r"^cannot write .*/set\.h5: No space left on device$"):
-        make(photos)
-    assert listing(tmp_path) == ["photos"]
+    monkeypatch.setattr(build_module, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(tasks, "_IMAGES", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        try:
+            make(photos, out)
+        except InputError as error:
+            assert "No space left on device" in str(error)  # noqa: PT017
+            assert "\n" not in str(error)  # noqa: PT017
+            assert not (tmp_path / out).exists()
+        else:
+            assert len(calls) <= at
+    if not (tmp_path / out).exists():
+        make(photos, out)
+    assert (tmp_path / out).read_bytes() == whole.path.read_bytes() or out.endswith("lmdb")
+    assert open_pyramid(tmp_path / out).manifest.content_digest == whole.manifest.content_digest
+    assert (tmp_path / f"{out}.ledger.jsonl").read_bytes() == whole.ledger.read_bytes()
+    assert not [name for name in listing(tmp_path) if name.startswith(".")]
 
 
 def test_a_full_disk_while_the_ledger_is_written(photos, make, tmp_path, monkeypatch):
     def full(path, entries):
         next(iter(entries))
+        path.write_text("torn")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(ledger, "write", full)
-    with pytest.raises(InputError, match=r"^cannot write .*/set\.h5\.ledger\.jsonl: No space left on device$"):
+    with pytest.raises(
+        InputError, match=rf"^cannot write .*/set\.h5\.ledger\.jsonl: No space left on device{GOES_ON}$"
+    ):
         make(photos)
-    assert listing(tmp_path) == ["photos"]
+    assert listing(tmp_path) == [*KEPT, "photos"]
 
 
 def test_a_build_that_would_fill_the_disk_is_refused(photos, make, tmp_path, monkeypatch):
@@ -268,62 +421,102 @@ def test_a_build_that_would_fill_the_disk_is_refused(photos, make, tmp_path, mon
     assert listing(tmp_path) == ["photos"]
 
 
-def test_an_interrupt_waits_for_the_threads_and_leaves_nothing(photos, make, tmp_path, monkeypatch):
-    """The interrupt comes while all threads are busy writing; the writer must not be closed under their hands."""
-    inside, closed_early, interrupted = [], [], threading.Event()
-    write = hdf5.Writer.write
+def test_an_interrupt_waits_for_the_threads_and_keeps_what_is_done(photos, make, tmp_path, monkeypatch):
+    """The interrupt comes while all threads are busy; what they use must not be closed under their hands."""
+    inside, begun = [], []
+    make_rows = process.make
 
-    def slow(self, row, levels, source):
-        inside.append(row)
-        if len(inside) == 3 and not interrupted.is_set():
-            interrupted.set()
+    def slow(*args):
+        inside.append(args)
+        begun.append(args)
+        if len(begun) == 5:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        time.sleep(0.1)
-        try:
-            write(self, row, levels, source)
-        except InputError as error:
-            closed_early.append(error)
-        inside.remove(row)
+        time.sleep(0.05)
+        result = make_rows(*args)
+        inside.remove(args)
+        return result
 
-    monkeypatch.setattr(hdf5.Writer, "write", slow)
-    with pytest.raises(KeyboardInterrupt):
-        make(photos, jobs=4)
-    assert (inside, closed_early) == ([], [])
-    assert listing(tmp_path) == ["photos"]
+    monkeypatch.setattr(tasks, "_IMAGES", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "make", slow)
+        with pytest.raises(KeyboardInterrupt):
+            make(photos, jobs=3)
+    assert inside == []
+    assert not (tmp_path / "set.h5").exists()
+    summary = make(photos)
+    assert summary.rows_kept <= len(begun)
+    assert content(summary) == content(make(photos, "whole.h5"))
 
 
 def test_an_interrupt_does_not_wait_for_all_tiles_of_a_photograph(tmp_path, make, monkeypatch, rng):
     Image.fromarray(rng.integers(0, 256, (80, 80, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    monkeypatch.setattr(build_module, "_BATCH_BYTES", 4 * 3 * 64)
-    written = []
-    write = hdf5.Writer.write
+    monkeypatch.setattr(tasks, "_ROW_BYTES", 4 * 3 * 64)
+    begun = []
+    make_rows = process.make
 
-    def slow(self, row, levels, source):
-        written.append(row)
-        if len(written) == 10:
+    def slow(*args):
+        begun.append(args[-1])
+        if len(begun) == 10:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-            time.sleep(0.2)
-        write(self, row, levels, source)
+        time.sleep(0.02)
+        return make_rows(*args)
 
-    monkeypatch.setattr(hdf5.Writer, "write", slow)
+    monkeypatch.setattr(process, "make", slow)
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "a.png", crop=Crop("tile", 8, 2), resolution=8)
-    assert len(written) == 12  # to the end of its batch, of 1369
+    assert len(begun) < 40  # of 343 tasks
+
+
+def test_an_image_of_many_tiles_is_decoded_once(tmp_path, make, monkeypatch, rng):
+    Image.fromarray(rng.integers(0, 256, (80, 80, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(tasks, "_ROW_BYTES", 4 * 3 * 64)
+    decoded = []
+    read = process.read
+
+    def counting(item, options):
+        decoded.append(item.name)
+        return read(item, options)
+
+    monkeypatch.setattr(process, "read", counting)
+    make(tmp_path / "a.png", crop=Crop("tile", 8, 2), resolution=8, jobs=4)
+    assert decoded == ["a.png"]
+    assert process._read_large.cache_info().currsize == 0  # and its memory is given back
 
 
 def test_a_photograph_that_changes_while_it_is_built(tmp_path, make, monkeypatch, rng):
     path = tmp_path / "a.png"
     Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(path)
-    check = build_module._check_space
+    plan = build_module.make_plan
 
-    def change(out, plan):
-        check(out, plan)
-        Image.fromarray(rng.integers(0, 256, (40, 24, 3), dtype=np.uint8)).save(path)
+    def change(*args):
+        made = plan(*args)
+        Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(path)
+        os.utime(path, (1, 1))
+        return made
 
-    monkeypatch.setattr(build_module, "_check_space", change)
-    with pytest.raises(InputError, match=r"a\.png has changed since the build began; run the same command again"):
-        make(path, crop=Crop("tile", 8, 8), resolution=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(build_module, "make_plan", change)
+        with pytest.raises(InputError, match=r"a\.png has changed since the build began; run the same command again$"):
+            make(path, crop=Crop("tile", 8, 8), resolution=8)
     assert listing(tmp_path) == ["a.png"]
+
+
+def test_a_photograph_that_changes_while_it_is_read(photos, make, tmp_path, monkeypatch):
+    """The rows could be of the old one, the new one, or neither: they are not kept as those of either."""
+    real = process.read
+
+    def change(item, options):
+        result = real(item, options)
+        if item.name == "a3.png":
+            os.utime(photos / "a3.png", (1, 1))
+        return result
+
+    monkeypatch.setattr(tasks, "_IMAGES", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "read", change)
+        with pytest.raises(InputError, match=r"a3\.png has changed since the build began; run the same command again"):
+            make(photos)
+    assert make(photos).rows_kept == 1
 
 
 def test_provenance_names_versions_but_no_folder_and_no_time(photos, make, tmp_path):

@@ -4,6 +4,7 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
+from pyramids import noise, write
 
 from datasets.decode import decode
 from datasets.errors import InputError
@@ -94,3 +95,24 @@ def test_a_failure_while_saving_leaves_what_was_there(photos, make, tmp_path, mo
         show(path, tmp_path / "sheet.png", num=1, seed=0, overwrite=True)
     assert (tmp_path / "sheet.png").read_text() == "mine"
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("storage", [("a.lmdb", {"encoding": "webp"}), ("a.h5", {"shards": 2})])
+def test_all_formats_look_the_same(tmp_path, storage):
+    name, how = storage
+    one, two = write(tmp_path / "one.h5", noise(4)), write(tmp_path / name, noise(4), **how)
+    sheets = [np.asarray(draw(open_pyramid(path), [1, 3]))[60:] for path in (one, two)]
+    assert np.array_equal(*sheets)
+
+
+def test_labels_stand_under_the_pictures(tmp_path):
+    """The caption changes with the label, and with nothing else; the pictures stay."""
+    sheets = []
+    for number, labels in enumerate(([0, 1], [1, 1], None)):
+        names = None if labels is None else ["cat", "dog"]
+        path = write(tmp_path / f"{number}.h5", noise(2), labels=labels, label_names=names)
+        sheets.append(np.asarray(draw(open_pyramid(path), [0, 1])).copy())
+    labelled, other, plain = (sheet[91:] for sheet in sheets)  # below the title, which is the name of the file
+    assert np.array_equal(labelled[:128], other[:128])
+    assert not np.array_equal(labelled, other)
+    assert not np.array_equal(labelled, plain)

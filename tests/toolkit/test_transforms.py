@@ -20,6 +20,25 @@ def test_none_needs_a_square():
         Crop("none").boxes(8, 7, "a.png")
 
 
+def test_centre_wide_keeps_the_whole_width():
+    assert Crop("centre-wide").boxes(10, 10, "a") == [(0, 0, 10)]
+    assert Crop("centre-wide").boxes(10, 17, "a") == Crop("centre").boxes(10, 17, "a") == [(0, 3, 10)]
+    assert Crop("centre-wide").boxes(16, 10, "a") == [(0, -3, 16)]
+
+
+def test_a_box_lies_where_it_is_asked_for():
+    assert Crop("box", left=25, top=57, side=128).boxes(178, 218, "a") == [(25, 57, 128)]  # CelebA, aligned
+    assert Crop("box", left=3, top=0, side=4).boxes(7, 4, "a") == [(3, 0, 4)]
+
+
+@pytest.mark.parametrize("box", [(4, 0, 4), (0, 1, 4), (-1, 0, 4), (0, -1, 4), (0, 0, 0), (0, 0, 5)])
+def test_a_box_that_does_not_lie_inside(box):
+    left, top, side = box
+    message = rf"a\.png has 7x4 pixels, but the box goes from {left},{top} to {left + side},{top + side}; choose a box"
+    with pytest.raises(InputError, match=message):
+        Crop("box", left=left, top=top, side=side).boxes(7, 4, "a.png")
+
+
 def test_tiles_go_row_by_row_and_only_whole_ones():
     assert Crop("tile", 4, 4).boxes(11, 9, "a") == [(0, 0, 4), (4, 0, 4), (0, 4, 4), (4, 4, 4)]
     assert Crop("tile", 4, 3).boxes(10, 4, "a") == [(0, 0, 4), (3, 0, 4), (6, 0, 4)]
@@ -63,6 +82,41 @@ def test_a_cut_without_resizing_is_the_pixels_themselves(rng):
         assert np.array_equal(row, image[2:10, 9:17].transpose(2, 0, 1))
 
 
+def test_a_letterbox_without_resizing(rng):
+    image = rng.integers(0, 256, (5, 8, 3), dtype=np.uint8)
+    row = cut(image, Crop("centre-wide").boxes(8, 5, "a")[0], 8, "lanczos", background=(1, 2, 3))
+    expected = np.empty((8, 8, 3), np.uint8)
+    expected[...] = (1, 2, 3)
+    expected[1:6] = image  # one row above, two below
+    assert np.array_equal(row, expected.transpose(2, 0, 1))
+    assert cut(image, (0, -2, 8), 8, "area")[:, 0].min() == 255  # white, unless another colour is asked for
+
+
+@pytest.mark.parametrize("resample", FILTERS)
+@pytest.mark.parametrize(
+    ("size", "resolution", "rows"), [((64, 36), 32, 18), ((64, 33), 32, 17), ((100, 2), 8, 1), ((8, 4), 16, 8)]
+)
+def test_the_image_in_a_letterbox_is_resized_by_itself(rng, resample, size, resolution, rows):
+    width, height = size
+    image = rng.integers(100, 156, (height, width, 3), dtype=np.uint8)
+    box = Crop("centre-wide").boxes(width, height, "a")[0]
+    black, white = (cut(image, box, resolution, resample, background=(value,) * 3) for value in (0, 255))
+    above = (resolution - rows) // 2
+    assert np.array_equal(black[:, above : above + rows], white[:, above : above + rows])  # no bar bleeds into it
+    for row, value in ((black, 0), (white, 255)):
+        assert (row[:, :above] == value).all()
+        assert (row[:, above + rows :] == value).all()
+        assert not (row[:, above : above + rows] == value).any()
+
+
+def test_a_row_of_a_batch_is_written_in_place(rng):
+    image = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    batch = np.zeros((3, 3, 8, 8), np.uint8)
+    for index, (box, resample) in enumerate([((9, 2, 8), "area"), ((0, 0, 20), "area"), ((0, -5, 30), "lanczos")]):
+        assert cut(image, box, 8, resample, out=batch[index]) is not None
+        assert np.array_equal(batch[index], cut(image, box, 8, resample))
+
+
 @pytest.mark.parametrize("resample", FILTERS)
 @pytest.mark.parametrize(("side", "resolution"), [(37, 16), (8, 16), (64, 16), (17, 16)])
 def test_a_flat_picture_stays_flat(resample, side, resolution):
@@ -101,11 +155,26 @@ def test_nothing_is_shifted_or_mirrored(resample):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 12), st.sampled_from([4, 8]), st.integers(0, 2**32))
-def test_area_equals_the_slow_oracle_at_any_ratio(side, resolution, seed):
-    image = np.random.default_rng(seed).integers(0, 256, (side, side, 1), dtype=np.uint8).repeat(3, axis=2)
+@given(st.integers(1, 12), st.sampled_from([4, 8]), st.integers(0, 2**32), st.sampled_from([1, 16, 255]))
+def test_area_equals_the_slow_oracle_at_any_ratio(side, resolution, seed, step):
+    """With a step of 255 the pixels are black or white, so that many means are ties."""
+    image = (
+        np.random.default_rng(seed).integers(0, 256 // step + (step == 255), (side, side, 3)).astype(np.uint8) * step
+    )
     row = cut(image, (0, 0, side), resolution, "area")
-    assert np.array_equal(row[0], area_mean(image[..., :1], resolution)[..., 0])
+    assert np.array_equal(row, area_mean(image, resolution).transpose(2, 0, 1))
+
+
+def test_area_does_not_depend_on_its_strips(rng):
+    """A row made with many others equals the same row made alone: 96 new rows are several strips."""
+    image = rng.integers(0, 256, (140, 140, 3), dtype=np.uint8)
+    row = cut(image, (0, 0, 140), 96, "area")
+    share = np.zeros((96, 140))  # the definition in float64: far closer than the nearest tie can be
+    for new in range(96):
+        for old in range(140):
+            share[new, old] = max(0, min((new + 1) * 140, (old + 1) * 96) - max(new * 140, old * 96)) / 140
+    means = np.einsum("yj,xi,jic->cyx", share, share, image, optimize=True)
+    assert np.array_equal(row, np.rint(np.round(means, 9)))
 
 
 def test_area_at_a_power_of_two_is_the_box_filter_of_the_levels(rng):
@@ -113,9 +182,15 @@ def test_area_at_a_power_of_two_is_the_box_filter_of_the_levels(rng):
     assert np.array_equal(cut(image, (0, 0, 32), 8, "area"), box_filtered(image.transpose(2, 0, 1), 8))
 
 
-def test_area_of_a_large_white_picture_does_not_overflow():
-    image = np.full((3000, 3000, 3), 255, np.uint8)
-    assert cut(image, (0, 0, 3000), 256, "area").min() == 255
+def test_area_tells_a_tie_from_its_neighbours_in_a_large_picture():
+    """Blocks of 750x750 pixels of which half, one fewer or one more are brighter by 1: 2e9 in units of the sums."""
+    image = np.full((3000, 3000, 3), 254, np.uint8)
+    for channel, more in enumerate((-1, 0, 1)):
+        block = np.full(750 * 750, 254, np.uint8)
+        block[: 750 * 375 + more] = 255
+        image[..., channel] = np.tile(block.reshape(750, 750), (4, 4))
+    assert (cut(image, (0, 0, 3000), 4, "area") == np.array([254, 254, 255])[:, None, None]).all()
+    assert (cut(image - 1, (0, 0, 3000), 4, "area") == np.array([253, 254, 254])[:, None, None]).all()
 
 
 def test_the_filters_differ(rng):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from datasets.decode import looks_like_image, stored_size
-from toolkit.sources import Item
+from datasets.archives import plain_text
+from datasets.decode import FORMATS, looks_like_image, upright_size
+from datasets.errors import InputError
+from toolkit import sources
+from toolkit.sources import Item, file_stamp
 
 
 def recognises(path: Path) -> bool:
@@ -14,12 +17,26 @@ def recognises(path: Path) -> bool:
     return looks_like_image(path)
 
 
-class Source:
-    """One image; its name is the file's name."""
+class Source(sources.Source):
+    """One image; its name is the file's name.
+
+    Raises
+    ------
+    InputError
+        If it is no image.
+    """
 
     def __init__(self, path: Path) -> None:
+        if not recognises(path):
+            raise InputError(f"{path} is no image file; images are {', '.join(FORMATS)}")
         self.path = path
-        self.name = path.name
+        self.name = plain_text(path.name)
+        self._stamp = file_stamp(path)
+
+    @property
+    def stamp(self) -> str:
+        """Size and time of the file."""
+        return self._stamp
 
     def __len__(self) -> int:
         return 1
@@ -27,6 +44,11 @@ class Source:
     def __getitem__(self, index: int) -> Item:
         if index != 0:
             raise IndexError(index)
+        where = str(self.path.with_name(self.name))
         return Item(
-            self.name, str(self.path), size=partial(stored_size, self.path, str(self.path)), read=self.path.read_bytes
+            self.name,
+            where,
+            size=partial(upright_size, self.path, where),
+            read=self.path.read_bytes,
+            stamp=self._stamp,
         )

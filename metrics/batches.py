@@ -1,0 +1,132 @@
+"""Some images of a set at a time: pixels and features are made when a metric asks for them, and once."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.errors import InputError
+from metrics.extraction import Extraction
+from metrics.feature_sets import FeatureSet
+from metrics.images import ImageSet
+from metrics.scores import Score
+
+_MOST_BYTES = 32 << 20  # of pixels in memory at a time
+_OF_ANY_SIZE = 64  # images of a batch if their sizes are not known
+
+Networks = Callable[[str], Extraction]
+"""Gives the network of a name, the same one every time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSource:
+    """Where a metric on features gets them.
+
+    Attributes
+    ----------
+    name : str
+        The network, which names the value.
+    network : Extraction or None
+        None if both sides are files of features, which need none.
+    protocol : dict
+        What a result says of the features.
+    warnings : tuple of str
+        What a reader of the value must know.
+    """
+
+    name: str
+    network: Extraction | None
+    protocol: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def feature_source(
+    score: type[Score], sets: Sequence[ImageSet], extractor: str | None, networks: Networks | None
+) -> FeatureSource:
+    """Find where a metric gets its features: the network is opened only if something has to go through it.
+
+    Parameters
+    ----------
+    score : type of Score
+        A metric on features.
+    sets : sequence of ImageSet
+        All sets that it looks at.
+    extractor : str, optional
+        The network that the user asks for; otherwise the one that a file of features names, or the metric's own.
+    networks : callable, optional
+        Opens networks.
+
+    Raises
+    ------
+    InputError
+        If files of features do not fit the network, each other or the metric, or the network cannot be had.
+    """
+    given = [images for images in sets if isinstance(images, FeatureSet)]
+    recorded = [images.network["network"] for images in given if images.network is not None]
+    name = extractor or next(iter(recorded), score.extractor) or ""
+    unknown = tuple(
+        f"which network made the features of {images.name} is not recorded in it; they are taken for those of {name}"
+        for images in given
+        if images.network is None
+    )
+    if len(given) == len(sets) and score.needs != "logits":
+        known = next((images.network for images in given if images.network is not None), {"network": name})
+        for images in given:
+            images.check_fits(name, given[0].feature_size, {**known, "network": name})
+        return FeatureSource(name, None, {**known, "feature_size": given[0].feature_size}, unknown)
+    if networks is None:
+        raise ValueError(f"{score.__module__} needs networks")
+    network = networks(name)
+    if score.needs == "logits" and network.extractor.num_classes is None:
+        raise InputError(f"{name} is no classifier, which {score.title} needs; choose another --extractor")
+    for images in given:
+        images.check_fits(name, network.extractor.feature_size, network.extractor.cache_key)
+    return FeatureSource(name, network, network.extractor.protocol, (*network.extractor.warnings, *unknown))
+
+
+class Batch:
+    """Some images of a set."""
+
+    def __init__(self, images: ImageSet, rows: NDArray[np.int64]) -> None:
+        self.images, self.rows = images, rows
+        self._features: dict[Extraction | None, NDArray[np.float32]] = {}
+
+    @functools.cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Images of one size, shape (n, 3, r, r)."""
+        return self.images.read(self.rows)
+
+    def features(self, network: Extraction | None, count: int, *, logits: bool) -> NDArray[np.float32]:
+        """Features, or logits, of at least the first `count` images, one row each."""
+        if network not in self._features:
+            if isinstance(self.images, FeatureSet) and self.images.features is not None:
+                self._features[network] = self.images.features[self.rows]
+            elif network is not None:
+                self._features[network] = network.features(self.images, self.rows[:count], self._each)
+        found = self._features[network]
+        return network.logits(found) if logits and network is not None else found
+
+    def _each(self, rows: NDArray[np.int64]) -> Sequence[NDArray[np.uint8]]:
+        """Pixels of some of the rows, each image of its own size; from what was read already if it was."""
+        if "pixels" in self.__dict__:
+            return list(self.pixels[np.isin(self.rows, rows)])
+        if len(rows) == len(self.rows) and self.images.resolution is not None:
+            return list(self.pixels)
+        return self.images.read_each(rows)
+
+
+def choose_batch_size(resolution: int | None, networks: Sequence[Extraction]) -> int:
+    """Images to read at a time: some 32 MiB of pixels, and no fewer than a network works on at once.
+
+    A power of two, since generators work in such blocks.
+    """
+    blocks = [1 << (network.extractor.block_size - 1).bit_length() for network in networks]
+    if resolution is None:
+        return max([_OF_ANY_SIZE, *blocks])
+    fitting = _MOST_BYTES // (3 * resolution**2)
+    return max(1 << max(1, min(8, fitting.bit_length() - 1)), *blocks, 1)

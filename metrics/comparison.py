@@ -1,0 +1,156 @@
+"""Two results of one metric: whether they may be compared, and whether the difference is larger than its error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets.errors import InputError
+
+_MUST_AGREE = ("metric", "num_images", "protocol", "extractor")
+_SIGNIFICANT = 1.96  # standard errors; two equal values differ by more in 5 of 100 comparisons
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What two results say together.
+
+    Attributes
+    ----------
+    metric : str
+    values : tuple of float
+        Of the first and the second result.
+    error : float or None
+        Standard error of their difference; None if a result has none.
+    obstacles : tuple of str
+        Why the values cannot be compared; empty if they can.
+    notes : tuple of str
+        What a reader should know though they can.
+    """
+
+    metric: str
+    values: tuple[float, float]
+    error: float | None
+    obstacles: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def difference(self) -> float:
+        """Second value minus first."""
+        return self.values[1] - self.values[0]
+
+    @property
+    def deviations(self) -> float | None:
+        """Difference in standard errors of it, without its sign; None if no error is known."""
+        if self.error is None:
+            return None
+        if self.error == 0:
+            return 0.0 if self.difference == 0 else math.inf
+        return abs(self.difference) / self.error
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        if self.obstacles:
+            return "not comparable"
+        if self.deviations is None:
+            return "comparable; no standard error is known, so whether the difference means something is open"
+        times = "without error" if math.isinf(self.deviations) else f"{self.deviations:.1f} standard errors"
+        if self.deviations > _SIGNIFICANT:
+            return f"comparable; the difference is {times}: more than chance explains"
+        return f"comparable; the difference is {times}: chance explains it"
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, in JSON's types."""
+        deviations = self.deviations
+        return {
+            "metric": self.metric,
+            "values": list(self.values),
+            "difference": self.difference,
+            "standard_error": self.error,
+            "deviations": None if deviations is None or math.isinf(deviations) else deviations,
+            "comparable": not self.obstacles,
+            "obstacles": list(self.obstacles),
+            "notes": list(self.notes),
+            "verdict": self.verdict,
+        }
+
+
+def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
+    """Compare two results of `metrics.evaluate.evaluate`.
+
+    They are comparable if metric, number of images, protocol, feature network and real images are the same. Errors are
+    taken as independent, which overstates that of the difference where both results share the reals.
+    """
+    obstacles = [
+        f"{field} differs: {_brief(first.get(field))} and {_brief(second.get(field))}"
+        for field in _MUST_AGREE
+        if first.get(field) != second.get(field)
+    ]
+    reals = [(result.get("real") or {}).get("digest") for result in (first, second)]
+    if "floor" in first and reals[0] != reals[1]:
+        obstacles.append("the real images differ")
+    sides = [(result.get("fake") or {}).get("resolution") for result in (first, second)]
+    if sides[0] != sides[1]:
+        obstacles.append(f"the images differ in size: {sides[0]} and {sides[1]} pixels")
+    notes = []
+    if first.get("versions") != second.get("versions"):
+        notes.append("library versions differ")
+    if first.get("seed") != second.get("seed"):
+        notes.append(f"seeds differ: {first.get('seed')} and {second.get('seed')}")
+    fakes = [(result.get("fake") or {}).get("digest") for result in (first, second)]
+    if fakes[0] is not None and fakes[0] == fakes[1]:
+        notes.append("both measured the same images")
+    errors = [result.get("standard_error") for result in (first, second)]
+    error = None if None in errors else math.hypot(*(float(one) for one in errors if one is not None))
+    values = float(first["value"]), float(second["value"])
+    return Comparison(str(first.get("metric")), values, error, tuple(obstacles), tuple(notes))
+
+
+def match(
+    first: list[dict[str, Any]], second: list[dict[str, Any]], *paths: Path
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pairs of results of the same metric, or the only two there are.
+
+    Raises
+    ------
+    InputError
+        If the files have no metric in common.
+    """
+    if len(first) == len(second) == 1:
+        return [(first[0], second[0])]
+    by_name = {result["metric"]: result for result in second}
+    pairs = [(result, by_name[result["metric"]]) for result in first if result["metric"] in by_name]
+    if not pairs:
+        raise InputError(f"{paths[0]} and {paths[1]} have no metric in common; measure both by the same")
+    return pairs
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """Results that ``--json`` wrote: one, or a list of them.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; name a file that metrics ... --json wrote") from None
+    except ValueError:
+        raise InputError(f"{path} is not JSON; name a file that metrics ... --json wrote") from None
+    results = found if isinstance(found, list) else [found]
+    for result in results:
+        if not isinstance(result, dict) or "metric" not in result or not isinstance(result.get("value"), (int, float)):
+            raise InputError(f"{path} holds no result of a metric; name a file that metrics ... --json wrote")
+    return results
+
+
+def _brief(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 160 else f"{text[:157]}..."

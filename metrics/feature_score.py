@@ -1,0 +1,170 @@
+"""What the metrics on features share: they keep the features of both sets, and measure when all are there."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.errors import InputError
+from metrics.scores import Plan, Progress, Score, Side, no_progress
+
+_PIECE = 4096  # images whose features are sent to another process at a time
+
+
+class FeatureScore(Score):
+    """A metric of one or two sets of features.
+
+    Parameters
+    ----------
+    plan, resolution, seed, keep_real
+        See `metrics.scores.Score`.
+    """
+
+    needs: ClassVar[Literal["pixels", "features", "logits"]] = "features"
+    extractor: ClassVar[str | None] = "inception"
+    protocol_images: ClassVar[int] = 50_000
+    """Number of images of each side in the protocol of the paper."""
+    equal_sides: ClassVar[bool] = False
+    """True if both sides must have equally many images; otherwise all reals are used, up to `most_reals`."""
+    most_reals: ClassVar[int] = 200_000
+    fewest: ClassVar[int] = 2
+    """Fewer images of a side than this cannot be measured."""
+    enough: ClassVar[int] = 10_000
+    """Fewer than this give a warning, with `few_means`."""
+    few_means: ClassVar[str] = "the value depends on the number of images: compare equal numbers only"
+
+    def __init__(self, plan: Plan, resolution: int, *, seed: int, keep_real: bool = False) -> None:
+        super().__init__(plan, resolution, seed=seed, keep_real=keep_real)
+        self._features: dict[Side, NDArray[np.float32]] = {}
+        self._given: dict[Side, NDArray[np.bool_]] = {
+            side: np.zeros(wanted, np.bool_) for side, wanted in plan.wanted.items()
+        }
+
+    @classmethod
+    def plan(cls, available: Mapping[Side, int | None], resolution: int, num_images: int | None) -> Plan:
+        """Choose the protocol's number of images, or as many as there are; of the reals all, for the floor too.
+
+        A side that is not in `available` is given as statistics.
+        """
+        del resolution
+        sides: list[Side] = [side for side in ("real", "fake") if side in available]
+        for side in sides:
+            have = available[side]
+            if num_images is not None and have is not None and have < num_images:
+                raise InputError(f"--num-images {num_images} is more than the {have} {side} images")
+        have_all = [have for side in sides if (have := available[side]) is not None]
+        count = num_images or min([cls.protocol_images, *have_all] if cls.equal_sides else [cls.protocol_images])
+        wanted: dict[Side, int] = {}
+        for side in sides:
+            have = available[side]
+            limit = count if num_images is not None or side == "fake" else max(count, cls.most_reals)
+            if side == "real" and cls.equal_sides:
+                limit = 2 * count  # the second half is for the floor
+            wanted[side] = limit if have is None else min(limit, have)
+            if have is None and side == "real":
+                wanted[side] = count
+            if wanted[side] < cls.fewest:
+                raise InputError(
+                    f"{cls.title} needs at least {cls.fewest} {side} images, got {wanted[side]}; give it more"
+                )
+        measured = wanted.get("fake", count)
+        few = min(wanted.values(), default=cls.enough)
+        return Plan(measured, wanted, cls.warnings_about(few))
+
+    @classmethod
+    def warnings_about(cls, count: int) -> tuple[str, ...]:
+        """What a reader must know if a side has so few images."""
+        return (f"measured on {count} images: {cls.few_means}",) if count < cls.enough else ()
+
+    def update(self, side: Side, images: NDArray[Any], first: int) -> None:
+        """Take the features of images number `first` and following, float32 of shape (n, d)."""
+        if images.ndim != 2:
+            raise ValueError(f"features must be of shape (n, d), got {images.shape}")
+        rows = slice(first, first + len(images))
+        self._room(side, images.shape[1])[rows] = images
+        self._given[side][rows] = True
+
+    def _room(self, side: Side, size: int) -> NDArray[np.float32]:
+        """Memory for the features of a side."""
+        if side not in self._features:
+            self._features[side] = np.zeros((len(self._given[side]), size), np.float32)
+        return self._features[side]
+
+    def pieces(self) -> Iterator[tuple[Side, NDArray[np.int64], NDArray[np.float32]]]:
+        """Side, numbers and features of the images that were given, some thousands at a time."""
+        for side, features in self._features.items():
+            rows = np.flatnonzero(self._given[side])
+            for start in range(0, len(rows), _PIECE):
+                some = rows[start : start + _PIECE]
+                yield side, some, features[some]
+
+    def take(self, piece: tuple[Side, NDArray[np.int64], NDArray[np.float32]]) -> None:
+        """Take over features of some images."""
+        side, rows, features = piece
+        room = self._room(side, features.shape[1])
+        room[rows] = features
+        self._given[side][rows] = True
+
+    def clear(self, side: Side) -> None:
+        """Forget the features of a side."""
+        self._given[side][:] = False
+        self._features.pop(side, None)
+
+    def features(self, side: Side) -> NDArray[np.float32]:
+        """All features of a side, shape (n, d), in the order of the measurement.
+
+        Raises
+        ------
+        ValueError
+            If some were never given.
+        InputError
+            If some are not finite.
+        """
+        missing = int((~self._given[side]).sum())
+        if missing:
+            raise ValueError(f"{missing} of {len(self._given[side])} {side} images were never given")
+        found = self._features[side]
+        if not np.isfinite(found).all():
+            raise InputError(f"features of the {side} images are not finite; the network or its weights are at fault")
+        return found
+
+    def compute(self, progress: Progress = no_progress) -> dict[str, Any]:
+        """Value, error and floor; see `measure` and `floor`."""
+        del progress
+        fake = self.features("fake")
+        found = self.measure(self.features("real"), fake) if self.two_sets else self.measure(fake, fake)
+        warnings = [*self.plan_of_images.warnings, *found.pop("warnings", ())]
+        return {
+            **found,
+            **({"floor": self._floor()} if self.two_sets else {}),
+            "num_images": self.plan_of_images.num_images,
+            "protocol": dict(self.protocol),
+            "warnings": warnings,
+        }
+
+    @property
+    def least(self) -> int:
+        """Fewest images of a side that can be measured with the options given."""
+        return self.fewest
+
+    @property
+    @abc.abstractmethod
+    def protocol(self) -> Mapping[str, Any]:
+        """Every number that the value depends on."""
+
+    @abc.abstractmethod
+    def measure(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, Any]:
+        """Value, standard error and what else there is to say; a metric of one set looks at `fake` alone."""
+
+    def _floor(self) -> dict[str, Any] | None:
+        """The same of real images against other real images, as many as there are fakes if the reals suffice."""
+        real = self.features("real")
+        half = min(len(real) // 2, self.plan_of_images.num_images)
+        if half < self.least:
+            return None
+        found = self.measure(real[:half], real[half : 2 * half])
+        return {"value": found["value"], "num_images": half, "method": "disjoint halves of the reals"}

@@ -1,0 +1,214 @@
+"""From paths and options to results: what the command line asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.atomic import check_writable
+from datasets.errors import InputError
+from datasets.order import Order
+from metrics import features, scores, sharing
+from metrics.batches import Batch, choose_batch_size
+from metrics.cache import default_folder
+from metrics.evaluate import Evaluator
+from metrics.feature_sets import FeatureSet, write_statistics
+from metrics.gaussian import Gaussian
+from metrics.networks import Networks
+from metrics.opening import open_image_set
+from metrics.scores import Progress, no_progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What was found.
+
+    Attributes
+    ----------
+    results : list of dict
+        One per metric, see `metrics.evaluate.evaluate`.
+    skipped : dict of str to str
+        Metric -> why it was left out.
+    notes : tuple of str
+        Where features were taken from and kept.
+    """
+
+    results: list[dict[str, Any]]
+    skipped: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def measure(
+    names: list[str],
+    real: Path | None,
+    fake: Path,
+    *,
+    num_images: int | None = None,
+    seed: int = 0,
+    resolution: int | None = None,
+    batch_size: int | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    extractor: str | None = None,
+    progress: Progress = no_progress,
+    all_that_apply: bool = False,
+    **network_options: Any,
+) -> Measurement:
+    """Measure image sets at the given paths.
+
+    Parameters
+    ----------
+    names : list of str
+        Metrics.
+    real, fake : Path
+        What `metrics.opening.open_image_set` opens.
+    num_images, seed, resolution, batch_size, options, extractor, progress
+        See `metrics.evaluate.evaluate` and `metrics.opening.open_image_set`.
+    all_that_apply : bool
+        Leave out, with the reason, what these sets cannot be measured by; otherwise that is an error.
+    network_options
+        See `open_networks`.
+
+    Raises
+    ------
+    InputError
+        If something cannot be measured, or with `all_that_apply` nothing can.
+    """
+    progress = progress if sharing.rank() == 0 else no_progress
+    used = [extractor or scores.load(name).extractor for name in names]
+    networks = open_networks([name for name in used if name], progress=progress, **network_options)
+    open_set = functools.partial(open_image_set, num_images=num_images, seed=seed, resolution=resolution)
+    real_set, fake_set = None if real is None else open_set(real), open_set(fake)
+    make = functools.partial(
+        Evaluator,
+        real=real_set,
+        num_images=num_images,
+        seed=seed,
+        batch_size=batch_size,
+        options=options,
+        networks=networks,
+        extractor=extractor,
+        keep_real=False,
+    )
+    skipped = {}
+    if all_that_apply:
+        for name in names:
+            try:
+                make([name]).check(fake_set)
+            except InputError as error:
+                skipped[name] = str(error)
+        names = [name for name in names if name not in skipped]
+        if not names:
+            name, reason = next(iter(skipped.items()))
+            raise InputError(f"none of the metrics can be measured; {name}: {reason}")
+    try:
+        return Measurement(make(names)(fake_set, progress), skipped, networks.notes)
+    finally:
+        networks.close()
+
+
+def open_networks(
+    names: Sequence[str],
+    *,
+    weights: Sequence[str] = (),
+    cache: Path | None = None,
+    no_cache: bool = False,
+    progress: Progress = no_progress,
+    **options: Any,
+) -> Networks:
+    """Networks with the options that a user gave.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Networks that may be asked for.
+    weights : sequence of str
+        Files of weights, each ``FILE``, or ``NETWORK=FILE`` where there are several networks.
+    cache, no_cache
+        Folder of features; the user's cache folder if not given, none with `no_cache`.
+    options
+        ``resize``, ``dtype``, ``device``, ``trust_torchscript``: see `metrics.networks.Networks`.
+
+    Raises
+    ------
+    InputError
+        If there is no such network, or it is not clear which one the weights are of.
+    """
+    files = {}
+    for text in weights:
+        network, _, file = text.partition("=")
+        if network in features.names():
+            files[network] = Path(file)
+        elif len(set(names)) == 1:
+            files[names[0]] = Path(text)
+        else:
+            among = ", ".join(sorted(set(names)))
+            raise InputError(f"--weights {text} does not say of which network ({among}); write NETWORK={text}")
+    folder = None if no_cache else (cache or default_folder())
+    return Networks(weights=files, cache_folder=folder, progress=progress, **options)
+
+
+def make_statistics(
+    path: Path,
+    out: Path,
+    *,
+    extractor: str = "inception",
+    num_images: int | None = None,
+    seed: int = 0,
+    resolution: int | None = None,
+    with_features: bool = False,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    **network_options: Any,
+) -> tuple[str, ...]:
+    """Write mean and covariance of the features of an image set, and the features themselves if wanted.
+
+    Returns
+    -------
+    tuple of str
+        Notes for the user.
+
+    Raises
+    ------
+    InputError
+        If the set cannot be read, holds fewer than two images, or the file cannot be written.
+    """
+    check_writable(out, overwrite=overwrite)
+    networks = open_networks([extractor], progress=progress, **network_options)
+    images = open_image_set(path, num_images=num_images, seed=seed, resolution=resolution)
+    if isinstance(images, FeatureSet):
+        raise InputError(f"{path} holds {images.kind} already; name a set of images")
+    have = images.num_images
+    if have is None and num_images is None:
+        raise InputError(f"{path} makes images on demand; say how many with --num-images")
+    count = num_images or have or 0
+    if count < 2 or (have is not None and have < count):
+        raise InputError(f"--num-images must be from 2 to the {have} images of {path}, got {count}")
+    network = networks(extractor)
+    # All images in their own order, so that row k of the features is image k; otherwise the subset of the seed.
+    whole = have is None or have == count
+    rows = np.arange(count) if whole or have is None else Order(have, seed).rows(0, count)
+    found = np.empty((count, network.extractor.feature_size), np.float32)
+    size = choose_batch_size(images.resolution, [network])
+    try:
+        with progress(count, "images") as bar:
+            for first in range(0, count, size):
+                batch = Batch(images, rows[first : first + size])
+                found[first : first + size] = batch.features(network, size, logits=False)
+                bar.update(len(batch.rows))
+    finally:
+        networks.close()
+    if not np.isfinite(found).all():
+        raise InputError(f"features of {path} are not finite; {extractor} or its weights are at fault")
+    write_statistics(
+        out,
+        Gaussian.fit(found),
+        found if with_features else None,
+        network.extractor.cache_key,
+        overwrite=overwrite,
+    )
+    return (*network.extractor.warnings, *networks.notes)

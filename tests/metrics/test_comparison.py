@@ -1,0 +1,81 @@
+"""Comparing two results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datasets.errors import InputError
+from metrics.comparison import compare, read_results
+
+
+def result(value: float, **others: Any) -> dict[str, Any]:
+    return {
+        "metric": "fid",
+        "value": value,
+        "standard_error": 0.3,
+        "num_images": 100,
+        "protocol": {"divisor": "n - 1"},
+        "floor": None,
+        "real": {"digest": "r"},
+        "fake": {"digest": f"f{value}", "resolution": 32},
+        "seed": 0,
+        "versions": {"growgan": "1"},
+        **others,
+    }
+
+
+@pytest.mark.parametrize(("other", "meant"), [(2.97, False), (2.99, True), (1.03, False), (1.01, True)])
+def test_difference_against_its_error(other: float, meant: bool) -> None:
+    """Errors of 0.3 and 0.4 make 0.5, and 1.96 of these are 0.98."""
+    found = compare(result(2), result(other, standard_error=0.4))
+    assert not found.obstacles
+    assert found.error == pytest.approx(0.5)
+    assert found.difference == pytest.approx(other - 2)
+    assert ("more than chance" in found.verdict) is meant
+
+
+@pytest.mark.parametrize(
+    ("others", "obstacle"),
+    [
+        ({"metric": "kid"}, "metric differs"),
+        ({"num_images": 200}, "num_images differs: 100 and 200"),
+        ({"protocol": {"divisor": "n"}}, "protocol differs"),
+        ({"extractor": {"weights": "x"}}, "extractor differs"),
+        ({"real": {"digest": "s"}}, "real images differ"),
+        ({"fake": {"digest": "f", "resolution": 64}}, "32 and 64 pixels"),
+    ],
+)
+def test_obstacles(others: dict[str, Any], obstacle: str) -> None:
+    found = compare(result(2), result(3, **others))
+    assert any(obstacle in one for one in found.obstacles)
+    assert found.verdict == "not comparable"
+    assert found.to_json()["comparable"] is False
+
+
+def test_one_set_needs_no_equal_reals() -> None:
+    first, second = result(2), result(2, real={"digest": "s"})
+    del first["floor"], second["floor"]
+    assert not compare(first, second).obstacles
+
+
+def test_notes_and_missing_errors() -> None:
+    found = compare(result(2), result(2, seed=1, versions={}, standard_error=None))
+    assert len(found.notes) == 3
+    assert found.deviations is None
+    assert "open" in found.verdict
+    exact = compare(result(2, standard_error=0), result(3, standard_error=0))
+    assert "more than chance" in exact.verdict
+    assert json.dumps(exact.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"metric": "fid"}', '{"metric": "fid", "value": "2"}'])
+def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match="--json wrote"):
+        read_results(tmp_path / "a.json")
+    with pytest.raises(InputError, match="No such file"):
+        read_results(tmp_path / "b.json")
