@@ -110,13 +110,13 @@ def _run_metrics(
         if sharing.rank() != 0:
             return
         for one in found.results:
-            console.say(lines(one, scores.title_of(one["metric"])))
+            console.say(lines(one, scores.title_of(one["metric"])) + ("\n" if all_that_apply else ""))
         for name, reason in found.skipped.items():
             console.say(f"{name} was left out: {reason}")
         for note in found.notes:
             console.say(note)
         if plot is not None:
-            plots.write(plot, found.results)
+            plots.write(plot, found.results, found.picture)
         if json is not None:
             console.write_json(json, found.results if all_that_apply else found.results[0])
     finally:

@@ -11,7 +11,8 @@ from typing import Any
 
 from datasets.errors import InputError
 
-_MUST_AGREE = ("metric", "num_images", "protocol", "extractor")
+_MUST_AGREE = ("metric", "num_images", "protocol")
+_OF_NETWORKS = ("network", "weights", "resize", "dtype", "code_version", "feature_size")  # as far as both say it
 _SIGNIFICANT = 1.96  # standard errors; two equal values differ by more in 5 of 100 comparisons
 
 
@@ -91,6 +92,12 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
         for field in _MUST_AGREE
         if first.get(field) != second.get(field)
     ]
+    networks = [result.get("extractor") or {} for result in (first, second)]
+    obstacles += [
+        f"{field} of the features differs: {_brief(networks[0][field])} and {_brief(networks[1][field])}"
+        for field in _OF_NETWORKS
+        if field in networks[0] and field in networks[1] and networks[0][field] != networks[1][field]
+    ]
     reals = [(result.get("real") or {}).get("digest") for result in (first, second)]
     if "floor" in first and reals[0] != reals[1]:
         obstacles.append("the real images differ")
@@ -100,6 +107,10 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
     notes = []
     if first.get("versions") != second.get("versions"):
         notes.append("library versions differ")
+    if networks[0].get("device") != networks[1].get("device"):
+        notes.append("features were made on different devices, which moves their last digits")
+    if first.get("num_images") is None and second.get("num_images") is None:
+        notes.append("how many images were measured is not known, which may decide the values")
     if first.get("seed") != second.get("seed"):
         notes.append(f"seeds differ: {first.get('seed')} and {second.get('seed')}")
     fakes = [(result.get("fake") or {}).get("digest") for result in (first, second)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasets.atomic import check_writable
 from datasets.errors import InputError
@@ -19,9 +20,10 @@ from metrics.cache import default_folder
 from metrics.evaluate import Evaluator
 from metrics.feature_sets import FeatureSet, write_statistics
 from metrics.gaussian import Gaussian
+from metrics.images import ImageSet
 from metrics.networks import Networks
 from metrics.opening import open_image_set
-from metrics.scores import Progress, no_progress
+from metrics.scores import Progress, Side, no_progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +38,25 @@ class Measurement:
         Metric -> why it was left out.
     notes : tuple of str
         Where features were taken from and kept.
+    sets : dict of side to ImageSet
+        What was measured.
+    seed : int
     """
 
     results: list[dict[str, Any]]
     skipped: dict[str, str]
     notes: tuple[str, ...]
+    sets: dict[Side, ImageSet]
+    seed: int
+
+    def picture(self, side: Side, place: int) -> NDArray[np.uint8] | None:
+        """Image at a place of the measurement's order, shape (3, h, w); None if a side is no images."""
+        images = self.sets[side]
+        if isinstance(images, FeatureSet):
+            return None
+        in_order = images.num_images is None
+        rows = np.array([place]) if in_order else Order(images.num_images or 0, self.seed).rows(place, 1)
+        return images.read_each(rows)[0]
 
 
 def measure(
@@ -106,7 +122,9 @@ def measure(
             name, reason = next(iter(skipped.items()))
             raise InputError(f"none of the metrics can be measured; {name}: {reason}")
     try:
-        return Measurement(make(names)(fake_set, progress), skipped, networks.notes)
+        results = make(names)(fake_set, progress)
+        sets: dict[Side, ImageSet] = {"fake": fake_set, **({} if real_set is None else {"real": real_set})}
+        return Measurement(results, skipped, networks.notes, sets, seed)
     finally:
         networks.close()
 

@@ -1,24 +1,30 @@
 """Pictures of results: a panel for every one, and what is worth seeing in it.
 
-SWD has its bands beside their floor; PRD its curve; the Geometry Score how long so many loops live; FID at infinity the
-line that is extrapolated; every other metric its value beside its floor or reference, with error bars.
+SWD has its bands beside their floor; precision and recall the nearest reals of some fakes; PRD its curve; the Geometry
+Score how long so many loops live; FID at infinity the line that is extrapolated; every other metric its value beside
+its floor or reference, with error bars.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from metrics import scores
 from metrics.canvas import Canvas, canvas_for, save
 from metrics.report.scales import Scale, linear_scale, number_text, tick_text
+from metrics.scores import Side
 
 _WIDTH, _HEIGHT = 480, 320  # of a panel
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 56, 48  # margins of its axes
 _FAKE, _REAL, _GREY = "#0b6fa4", "#d9822b", "#999999"
 _COLUMNS = 3
+_CELL = 48  # of a picture with the space after it
 _ERRORS = 1.96  # standard errors on either side: 95% if they are normal
 
 
@@ -45,8 +51,27 @@ class Axes:
         return self.at(self.x.low, self.y.low), self.at(self.x.high, self.y.high)
 
 
-def write(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
-    """Draw results into an ``.svg`` or ``.png`` file, see `metrics.canvas.check_target`."""
+Pictures = Callable[[Side, int], NDArray[np.uint8] | None]
+"""Gives the image of a side at a place of the measurement's order, or None."""
+
+
+def _no_picture(side: Side, place: int) -> None:
+    """Know no images."""
+    del side, place
+
+
+def write(path: Path, results: Sequence[Mapping[str, Any]], picture: Pictures = _no_picture) -> None:
+    """Draw results into a file.
+
+    Parameters
+    ----------
+    path : Path
+        See `metrics.canvas.check_target`.
+    results : sequence of dict
+        See `metrics.evaluate.evaluate`.
+    picture : callable
+        For the nearest neighbours of precision and recall, such as `metrics.measuring.Measurement.picture`.
+    """
     columns = min(_COLUMNS, len(results))
     canvas = canvas_for(path, columns * _WIDTH, -(-len(results) // columns) * _HEIGHT)
     for number, result in enumerate(results):
@@ -54,8 +79,11 @@ def write(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
         title, _, network = scores.title_of(result["metric"]).partition(" on features of ")
         canvas.text((left + 16, top + 22), f"{title}: {number_text(result['value'], 4)}", size=15)
         canvas.text((left + 16, top + 40), _sets(result) + (network and f", {network}"), size=11, colour="#666666")
-        draw = next(draw for key, draw in _PANELS.items() if key in result)
-        draw(canvas, left + _LEFT, top + _TOP, result)
+        if "nearest" in result and picture("fake", 0) is not None and picture("real", 0) is not None:
+            _neighbours(canvas, left + 16, top + _TOP, result["nearest"], picture)
+        else:
+            draw = next(draw for key, draw in _PANELS.items() if key in result)
+            draw(canvas, left + _LEFT, top + _TOP, result)
     save(canvas, path)
 
 
@@ -141,6 +169,28 @@ def _extrapolation(canvas: Canvas, left: float, top: float, result: Mapping[str,
         canvas.rectangle(place[0] - 3, place[1] - 3, 6, 6, _FAKE)
     if result["standard_error"] is not None:
         _error_bar(axes, 0.0, result["value"], result["standard_error"], _FAKE)
+
+
+def _neighbours(canvas: Canvas, left: float, top: float, nearest: Mapping[str, Any], picture: Pictures) -> None:
+    """Some fakes, each with its nearest reals and their distances in a row."""
+    canvas.text((left, top + 8), "fake", size=11)
+    canvas.text((left + _CELL + 14, top + 8), "nearest reals, with distances", size=11)
+    for row, (reals, distances) in enumerate(zip(nearest["reals"], nearest["distances"], strict=True)):
+        y = top + 14 + row * _CELL
+        _draw_square(canvas, left, y, picture("fake", row))
+        for column, (place, distance) in enumerate(zip(reals, distances, strict=True)):
+            x = left + _CELL + 14 + column * (_CELL + 30)
+            _draw_square(canvas, x, y, picture("real", place))
+            canvas.text((x + _CELL, y + _CELL / 2), number_text(distance), size=9, colour="#666666")
+
+
+def _draw_square(canvas: Canvas, left: float, top: float, pixels: NDArray[np.uint8] | None) -> None:
+    """Draw the middle square of an image."""
+    if pixels is not None:
+        _, height, width = pixels.shape
+        side = min(height, width)
+        y, x = (height - side) // 2, (width - side) // 2
+        canvas.picture(left, top, _CELL - 4, pixels[:, y : y + side, x : x + side])
 
 
 def _values(canvas: Canvas, left: float, top: float, result: Mapping[str, Any]) -> None:

@@ -11,7 +11,13 @@ import growgan
 from datasets.console import table
 from metrics.images import ImageSet
 
-_PARTS = {"precision", "recall", "density", "f8", "f1_8"}  # what else people read of a result
+_PARTS = {  # what else people read of a result
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "f8": "F8 (recall)",
+    "f1_8": "F1/8 (precision)",
+}
 _LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "torch")
 
 
@@ -81,8 +87,9 @@ def _plain_body(result: Mapping[str, Any]) -> str:
     if floor:
         rows.append((f"floor ({floor['num_images']} images)", *_with_error(floor)))
     rows += [
-        (name.replace("_", " "), *_with_error({"value": result[name], **_error_of(name, result)}))
-        for name in sorted(_PARTS & set(result))
+        (title, *_with_error({"value": result[name], **_error_of(name, result)}))
+        for name, title in _PARTS.items()
+        if name in result
     ]
     return table(rows)
 

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Protocol, TypeVar
 
+from toolkit.allocator import keep_freed_memory
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -58,6 +60,7 @@ class Threads:
 def hired(jobs: int, scheduler: str | None = None) -> Iterator[Workers]:
     """Workers: `jobs` threads, or the cluster behind a scheduler, see `toolkit.cluster`."""
     if scheduler is None:
+        keep_freed_memory()
         yield Threads(jobs)
         return
     from toolkit.cluster import Cluster

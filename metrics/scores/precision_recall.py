@@ -21,6 +21,8 @@ from metrics.feature_score import FeatureScore
 from metrics.neighbours import membership, radii
 from metrics.scores import Option
 
+_SHOWN = 5  # fakes whose nearest reals the result names, by their places in the measurement, and so many of these
+
 
 def precision_recall(real: NDArray[np.float32], fake: NDArray[np.float32], neighbours: int = 3) -> tuple[float, float]:
     """Precision and recall of `fake`, both in [0, 1].
@@ -107,6 +109,7 @@ class Score(FeatureScore):
         errors = [
             (share * (1 - share) / count) ** 0.5 for share, count in ((precision, len(fake)), (recall, len(real)))
         ]
+        close, distances = nearest(fake[:_SHOWN], real, _SHOWN)
         slopes = [2 * (other / total) ** 2 if total else 0.0 for other in (recall, precision)]
         return {
             "value": 2 * precision * recall / total if total else 0.0,
@@ -116,7 +119,18 @@ class Score(FeatureScore):
             "precision_error": errors[0],
             "recall_error": errors[1],
             "realism_median": float(np.median(realism(real, fake, self.neighbours, widths[0]))),
+            "nearest": {"reals": close.tolist(), "distances": distances.tolist()},
         }
+
+
+def nearest(
+    points: NDArray[np.float32], others: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Numbers of the nearest others of every point, the nearest first, and their distances, shapes (n, count)."""
+    x, y = points.astype(np.float64), others.astype(np.float64)
+    squared = np.einsum("ij,ij->i", x, x)[:, None] + np.einsum("ij,ij->i", y, y) - 2 * x @ y.T
+    order = np.argsort(squared, axis=1, kind="stable")[:, :count]
+    return order, np.sqrt(np.maximum(np.take_along_axis(squared, order, axis=1), 0))
 
 
 def check_neighbours(neighbours: int, counts: Any) -> None:

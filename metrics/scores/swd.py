@@ -96,9 +96,28 @@ def sliced_wasserstein(a: Descriptors, b: Descriptors, directions: NDArray[np.fl
     return float(wasserstein(project(a, directions), project(b, directions)).mean())
 
 
-def _error_of_mean(values: NDArray[np.float64]) -> Any:
-    """Standard error of the mean over the last axis."""
-    return values.std(axis=-1, ddof=1) / values.shape[-1] ** 0.5
+def variance_of_images(along: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Variance of the mean over blocks that the draw of images and patches makes, without that of the directions.
+
+    The values of blocks scatter for both reasons. Within a block only directions differ, which tells their part; it is
+    taken off, since it is larger in small blocks.
+
+    Parameters
+    ----------
+    along : list of ndarray of float64, shape (blocks, directions)
+        Values of every band, along single directions.
+
+    Returns
+    -------
+    ndarray of float64, shape (bands + 1,)
+        Of every band and of their average; 0 where nothing is left.
+    """
+    means = np.array([values.mean(axis=1) for values in along])
+    inner = np.array([values.var(axis=1, ddof=1).mean() / values.shape[1] for values in along])
+    means = np.append(means, means.mean(axis=0, keepdims=True), axis=0)
+    inner = np.append(inner, inner.mean() / len(inner))
+    found: NDArray[np.float64] = np.maximum(0, means.var(axis=1, ddof=1) - inner) / means.shape[1]
+    return found
 
 
 def swd(real: NDArray[np.uint8], fake: NDArray[np.uint8], *, seed: int = 0, **options: Any) -> dict[str, float]:
@@ -252,7 +271,7 @@ class Score(BaseScore):
         """SWD per band (keyed by its side in pixels), their plain average, and the floor.
 
         ``standard_error`` and ``levels_error`` say how far the values of other images, patches and directions would
-        lie, see `block_values`. ``projection_error`` is the standard error over the repeats of directions alone:
+        lie, see `variance_of_images`. ``projection_error`` is the standard error over the repeats of directions alone:
         patches and images stay the same, so it says how well the projections are averaged out.
         """
         count, half = self.plan_of_images.num_images, self.plan_of_images.wanted["real"] // 2
@@ -275,11 +294,11 @@ class Score(BaseScore):
         if with_floor:
             method = "disjoint" if half == count else "disjoint halves"
             self._floor = {**self._averages(floors), "num_images": half, "method": method}
-        blocks = self.block_values()
+        errors = self._errors(values)
         return {
             **self._averages(values),
-            "standard_error": None if blocks is None else float(_error_of_mean(blocks.mean(axis=0))),
-            "levels_error": None if blocks is None else self._by_band(_error_of_mean(blocks)),
+            "standard_error": None if errors is None else float(errors[-1]),
+            "levels_error": None if errors is None else self._by_band(errors[:-1]),
             "projection_error": self._by_band(values.std(axis=1) / max(1, self._repeats - 1) ** 0.5),
             "floor": self._floor and dict(self._floor),
             "num_images": count,
@@ -287,32 +306,42 @@ class Score(BaseScore):
             "warnings": list(self.plan_of_images.warnings),
         }
 
-    def block_values(self) -> NDArray[np.float64] | None:
-        """SWD (times 1000) of disjoint blocks of images of both sets, shape (bands, blocks); None below 8 images.
+    def _errors(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Standard errors of every band and of the average, shape (bands + 1,); None below 8 images.
 
-        Single blocks lie above the value, since they are smaller, but SWD scatters as 1 / sqrt(n) whether the sets are
-        alike or not, so the scatter of their mean is that of the value. Every block has directions of its own.
+        From disjoint blocks of images: their values lie above that of the whole sets, since they are
+        smaller, but SWD scatters as 1 / sqrt(n) whether the sets are alike or not, so the mean of all blocks scatters
+        as the value does. Every block has directions of its own.
+
+        Parameters
+        ----------
+        values : ndarray of float64, shape (bands, repeats)
+            Of the whole sets.
         """
         count = self.plan_of_images.num_images
         blocks = min(BLOCKS, count // 2)
         if blocks < 4:
             return None
-        bands = self.sets["real"].bands
-        values = np.empty((len(bands), blocks))
-        for band, side in enumerate(bands):
+        along = []  # bands, each of shape (blocks, directions)
+        for band, side in enumerate(self.sets["real"].bands):
             directions = np.concatenate(
                 [
                     self.draws.directions(side, repeat, self._directions, self._dimensions)
                     for repeat in range(self._repeats)
                 ]
             )
-            share = max(1, len(directions) // blocks)
+            share = max(2, len(directions) // blocks)
+            found = np.empty((blocks, share))
             for k in range(blocks):
                 images = k * count // blocks, (k + 1) * count // blocks
-                real, fake = (self.sets[which].descriptors(band, *images) for which in ("real", "fake"))
                 own = directions[np.arange(k * share, (k + 1) * share) % len(directions)]
-                values[band, k] = FACTOR * sliced_wasserstein(real, fake, own)
-        return values
+                real, fake = (project(patches.descriptors(band, *images), own) for patches in self.sets.values())
+                found[k] = FACTOR * wasserstein(real, fake)
+            along.append(found)
+        whole = np.append(values, values.mean(axis=0, keepdims=True), axis=0)
+        of_directions = whole.var(axis=1) / max(1, self._repeats - 1)
+        errors: NDArray[np.float64] = np.sqrt(variance_of_images(along) + of_directions)
+        return errors
 
     @property
     def _portion(self) -> int:

@@ -19,6 +19,7 @@ def result(value: float, **others: Any) -> dict[str, Any]:
         "standard_error": 0.3,
         "num_images": 100,
         "protocol": {"divisor": "n - 1"},
+        "extractor": {"network": "inception", "weights": "w", "weights_file": "a.pth", "device": "cpu"},
         "floor": None,
         "real": {"digest": "r"},
         "fake": {"digest": f"f{value}", "resolution": 32},
@@ -44,7 +45,7 @@ def test_difference_against_its_error(other: float, meant: bool) -> None:
         ({"metric": "kid"}, "metric differs"),
         ({"num_images": 200}, "num_images differs: 100 and 200"),
         ({"protocol": {"divisor": "n"}}, "protocol differs"),
-        ({"extractor": {"weights": "x"}}, "extractor differs"),
+        ({"extractor": {"network": "inception", "weights": "x"}}, 'weights of the features differs: "w" and "x"'),
         ({"real": {"digest": "s"}}, "real images differ"),
         ({"fake": {"digest": "f", "resolution": 64}}, "32 and 64 pixels"),
     ],
@@ -54,6 +55,16 @@ def test_obstacles(others: dict[str, Any], obstacle: str) -> None:
     assert any(obstacle in one for one in found.obstacles)
     assert found.verdict == "not comparable"
     assert found.to_json()["comparable"] is False
+
+
+def test_where_weights_lie_and_where_they_run_is_no_obstacle() -> None:
+    network = {"network": "inception", "weights": "w", "weights_file": "b.pth", "device": "cuda"}
+    found = compare(result(2), result(2, extractor=network))
+    assert not found.obstacles
+    assert any("different devices" in note for note in found.notes)
+    assert not compare(result(2), result(2, extractor={"network": "inception"})).obstacles  # a file without weights
+    unknown = compare(result(2, num_images=None), result(2, num_images=None))
+    assert any("not known" in note for note in unknown.notes)
 
 
 def test_one_set_needs_no_equal_reals() -> None:

@@ -82,6 +82,36 @@ def test_pictures_on_the_sheet(tmp_path: Path, scenes: Callable[..., NDArray[np.
     assert (tmp_path / "x.svg").read_text().count("data:image/png") == 1
 
 
+def test_nearest_reals_are_shown(tmp_path: Path, scenes: Callable[..., NDArray[np.uint8]]) -> None:
+    """Fakes that are copies of reals lie beside their originals, at distance 0."""
+    real = scenes(24, 32)
+    np.save(tmp_path / "real.npy", real)
+    np.save(tmp_path / "fake.npy", real[:12])
+    found = measure(
+        ["precision-recall"],
+        tmp_path / "real.npy",
+        tmp_path / "fake.npy",
+        extractor="random-projection",
+        no_cache=True,
+        num_images=12,
+    )
+    nearest = found.results[0]["nearest"]
+    hits = 0
+    for place, (reals, distances) in enumerate(zip(nearest["reals"], nearest["distances"], strict=True)):
+        fake, closest = found.picture("fake", place), found.picture("real", reals[0])
+        assert fake is not None
+        assert closest is not None
+        assert distances == sorted(distances)
+        hits += np.array_equal(fake, closest) and distances[0] == pytest.approx(0, abs=1e-3)
+    assert hits == sum(
+        any(np.array_equal(found.picture("fake", place), found.picture("real", k)) for k in range(12))  # type: ignore[arg-type]
+        for place in range(5)
+    )
+    assert hits
+    plots.write(tmp_path / "x.svg", found.results, found.picture)
+    assert (tmp_path / "x.svg").read_text().count("data:image/png") == 5 * 6
+
+
 def test_targets(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x.pdf must end with .svg or .png"):
         canvas.check_target(tmp_path / "x.pdf")

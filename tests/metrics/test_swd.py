@@ -286,7 +286,7 @@ def test_standard_error_is_the_spread_of_other_images(shift: int) -> None:
         grain = generator.integers(0, 56, (2, 48, 3, 16, 16))
         real, fake = (coarse + grain).astype(np.uint8)
         fake[:, :, ::2] += np.uint8(shift)
-        result = measure(real, fake, seed=trial, patches=32).compute()
+        result = measure(real, fake, seed=trial, patches=32, directions=32).compute()
         values.append(result["value"])
         errors.append(result["standard_error"])
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(values, ddof=1), rel=0.4)  # 15% by chance

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from pathlib import Path
 
 from toolkit import writeback
 from toolkit.writeback import early_writeback
@@ -15,7 +16,7 @@ def test_every_file_is_written_back_while_the_block_runs(tmp_path, monkeypatch):
     seen, enough = [], threading.Event()
 
     def watched(descriptor):
-        seen.append(os.readlink(f"/proc/self/fd/{descriptor}").rpartition("/")[2])
+        seen.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         if seen.count("b") >= 2:
             enough.set()
 

@@ -1,0 +1,111 @@
+"""The metrics as a library: arrays, tensors, the interface of torchmetrics, and the session in docs/metrics.md."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from datasets.errors import InputError
+from metrics import as_torchmetrics, scores
+from metrics.arrays import measure_arrays
+from metrics.evaluate import evaluate
+from metrics.features.random_projection import Network
+from metrics.images import ArrayImageSet
+from metrics.networks import Networks
+from metrics.scores import fid, geometry_score, kid, prd
+
+Images = NDArray[np.uint8]
+QUICK = {"geometry-score": {"repeats": 2, "gamma": 0.1}, "swd": {"directions": 4}}
+
+
+@pytest.mark.parametrize("tensors", [False, True])
+def test_arrays_and_tensors_give_what_image_sets_give(tensors: bool, scenes: Callable[..., Images]) -> None:
+    sets = scenes(30, 32), scenes(24, 32, seed=1)
+    real, fake = (torch.from_numpy(images) if tensors else images for images in sets)
+    found = measure_arrays(scores.names(), real, fake, extractor="random-projection", options=QUICK)
+    expected = evaluate(
+        scores.names(),
+        *map(ArrayImageSet, sets),
+        networks=Networks(),
+        extractor="random-projection",
+        options=QUICK,
+    )
+    assert {one["metric"]: one["value"] for one in found} == {one["metric"]: one["value"] for one in expected}
+
+
+def test_images_of_many_sizes(scenes: Callable[..., Images]) -> None:
+    sizes = [np.zeros((3, 20 + k, 30), np.uint8) + np.uint8(k) for k in range(25)]
+    (found,) = measure_arrays(["fid"], scenes(30, 32), sizes, extractor="random-projection")
+    assert np.isfinite(found["value"])
+    with pytest.raises(InputError, match="fake: the images differ in size"):
+        measure_arrays(["swd"], scenes(30, 32), sizes)
+    with pytest.raises(InputError, match="real: images must be uint8"):
+        measure_arrays(["swd"], scenes(30, 32).astype(np.float32), scenes(30, 32))
+    with pytest.raises(InputError, match="fake: there are no images"):
+        measure_arrays(["swd"], scenes(30, 32), scenes(0, 32))
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")  # torchmetrics, where it is installed, of empty ones
+@pytest.mark.parametrize("name", scores.names())
+def test_fed_by_and_by(name: str, scenes: Callable[..., Images]) -> None:
+    real, fake = scenes(24, 32), scenes(24, 32, seed=1) // 2
+    metric = as_torchmetrics.ImageMetric(name, extractor="random-projection", options=QUICK.get(name, {}))
+    for first in (0, 7):
+        rows = slice(first, 7 if first == 0 else None)
+        metric.update(torch.from_numpy(real[rows]), real=True)
+        metric.update(fake[rows], real=False)
+    value = metric.compute()
+    assert isinstance(value, torch.Tensor)
+    assert metric.result is not None
+    assert metric.result["num_images"] == 24
+    fresh = as_torchmetrics.ImageMetric(name, extractor="random-projection", options=QUICK.get(name, {}))
+    fresh.update(real, real=True)
+    fresh.update(fake)
+    assert float(fresh.compute()) == pytest.approx(float(value), rel=1e-6)
+    metric.reset()
+    with pytest.raises(ValueError, match="no fake images were given"):
+        metric.compute()
+
+
+def test_values_are_ours(scenes: Callable[..., Images]) -> None:
+    real, fake = scenes(24, 32), scenes(24, 32, seed=1) // 2
+    metric = as_torchmetrics.ImageMetric("fid", extractor="random-projection")
+    metric.update(real, real=True)
+    metric.update(fake)
+    network = Network()
+    assert float(metric.compute()) == pytest.approx(fid.fid(network(real).pool.numpy(), network(fake).pool.numpy()))
+    with pytest.raises(InputError, match="--subsets must be at least 1"):
+        as_torchmetrics.ImageMetric("kid", extractor="random-projection", options={"subsets": 0})
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchmetrics") is None, reason="torchmetrics is optional")
+def test_is_a_metric_of_torchmetrics(scenes: Callable[..., Images]) -> None:
+    torchmetrics = importlib.import_module("torchmetrics")
+    metrics = [as_torchmetrics.ImageMetric("fid", extractor="random-projection"), as_torchmetrics.ImageMetric("swd")]
+    assert all(isinstance(metric, torchmetrics.Metric) for metric in metrics)
+    collection = torchmetrics.MetricCollection({metric.name: metric for metric in metrics}, compute_groups=False)
+    collection.update(scenes(12, 32), real=True)
+    collection.update(scenes(12, 32, seed=1), real=False)
+    assert set(collection.compute()) == {"fid", "swd"}
+
+
+def test_functions_on_features() -> None:
+    x, y = np.random.default_rng(0).standard_normal((2, 60, 4)).astype(np.float32)
+    assert kid.kid(x, y, subset_size=60, subsets=1) == pytest.approx(kid.squared_mmd(x, y))
+    assert prd.prd(x, x) == pytest.approx((1, 1), abs=1e-6)
+    assert geometry_score.geometry_score(x, x, repeats=2, landmarks=8, gamma=0.2) == 0
+
+
+def test_session_of_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    session = doctest.DocTestParser().get_doctest(text, {}, "docs/metrics.md", "docs/metrics.md", 0)
+    assert len(session.examples) >= 5
+    failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(session)
+    assert failed == 0
