@@ -23,21 +23,22 @@ from datasets.errors import InputError
 from datasets.formats import PyramidWriter, create, is_pyramid, open_pyramid
 from datasets.manifest import Manifest
 from growgan import __version__
-from toolkit import journal as journals
-from toolkit import ledger, process, skipped_sheet
-from toolkit.journal import Journal
+from toolkit import ledger, skipped_sheet
+from toolkit.engine import journal as journals
+from toolkit.engine import process
+from toolkit.engine.journal import Journal
+from toolkit.engine.meter import Meter
+from toolkit.engine.output import Output
+from toolkit.engine.progress import Progress
+from toolkit.engine.summary import Summary, Tally
+from toolkit.engine.tasks import Work, num_bytes, records
+from toolkit.engine.versions import deciding_versions
+from toolkit.engine.workers import Workers, hired
+from toolkit.engine.writeback import early_writeback
 from toolkit.ledger import Entry
-from toolkit.meter import Meter
 from toolkit.options import Options
-from toolkit.output import Output
 from toolkit.plan import Plan, make_plan, recall
-from toolkit.progress import Progress
 from toolkit.sources import Source, file_stamp, open_source
-from toolkit.summary import Summary, Tally
-from toolkit.tasks import Work, num_bytes, records
-from toolkit.versions import deciding_versions
-from toolkit.workers import Workers, hired
-from toolkit.writeback import early_writeback
 
 _QUICK_SECONDS = 10.0  # in which a plan may be made once more
 SAVE_SECONDS = 3.0  # between two moments at which everything written so far is brought to disk
@@ -71,7 +72,7 @@ def build(
     progress : callable
         Makes progress bars.
     scheduler : str, optional
-        Address of a Dask scheduler, whose workers then compute instead of threads: see `toolkit.cluster`.
+        Address of a Dask scheduler, whose workers then compute instead of threads: see `toolkit.engine.cluster`.
     say : callable, optional
         Told, in one line, if the build goes on with an interrupted one, or does not.
 

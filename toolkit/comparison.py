@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from datasets.errors import InputError
 from datasets.formats import PyramidReader, open_pyramid
 from datasets.levels import levels_up_to, name_of, resolution_of
-from toolkit.meter import Meter
-from toolkit.progress import Progress
-from toolkit.workers import in_order
+from toolkit.engine.meter import Meter
+from toolkit.engine.progress import Progress
+from toolkit.engine.workers import in_order
 
 _BATCH_BYTES = 1 << 22  # pixels of one data set that a thread holds at a time
 _MOST_ROWS = 256

@@ -12,8 +12,8 @@ from datasets.atomic import check_writable, replacing
 from datasets.errors import InputError
 from datasets.formats import PyramidReader, open_pyramid
 from datasets.levels import levels_up_to, resolution_of
+from toolkit.derived.extraction import random_rows
 from toolkit.drawing import FAINT, INK, MARGIN, PAPER, fit, font
-from toolkit.extraction import random_rows
 from toolkit.inspection import class_names
 
 _GAP = 10  # pixels between cells

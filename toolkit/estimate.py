@@ -28,20 +28,20 @@ from datasets.errors import InputError
 from datasets.levels import level_of, levels_up_to
 from datasets.manifest import ROW_DIGEST_BYTES
 from datasets.packing import Packed, Packer
-from toolkit import process
+from toolkit.engine import process
+from toolkit.engine.output import Output
+from toolkit.engine.process import Known, Look, Part, Parts
+from toolkit.engine.progress import Progress
+from toolkit.engine.workers import Workers, hired
 from toolkit.options import Options
-from toolkit.output import Output
-from toolkit.process import Known, Look, Part, Parts
-from toolkit.progress import Progress
 from toolkit.selection import BAD, Chooser, kind_of
 from toolkit.sources import Source, open_source
-from toolkit.workers import Workers, hired
 
 SAMPLE_SECONDS = 3.0  # that the sample may take, about, unless a few images take longer
 _MIN_IMAGES, _MAX_IMAGES = 12, 512  # of a sample
 _ROW_BYTES = 1 << 22  # pixels of the finest level that are made at a time, as in a build
 _WRITE_BYTES = 1 << 26  # at most, to find out how fast the disk is
-_WAITING = 8  # results for each thread that may wait to be written, as `toolkit.workers` has it
+_WAITING = 8  # results for each thread that may wait to be written, as `toolkit.engine.workers` has it
 _PAGE, _FULL = 4096, 0.7  # bytes of a page of LMDB; how full pages are that hold several values
 _FILE_BYTES = 12_500  # of a file, besides its rows
 _BOOKKEEPING = 200  # bytes of memory for a row, besides its digests and name

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from datasets.errors import InputError
 from datasets.levels import MAX_LEVEL, MIN_LEVEL, level_of, resolution_of
-from toolkit.journal import Journal
+from toolkit.engine.journal import Journal
+from toolkit.engine.process import Known, Look, bad_image, look
+from toolkit.engine.progress import Bar, Progress
+from toolkit.engine.workers import Workers
 from toolkit.options import Options
-from toolkit.process import Known, Look, bad_image, look
-from toolkit.progress import Bar, Progress
 from toolkit.selection import Chooser, Measurement
 from toolkit.sources import Source
-from toolkit.workers import Workers
 
 __all__ = ["Bar", "Options", "Plan", "Progress", "make_plan", "recall", "rows_of_crops"]
 

@@ -17,11 +17,11 @@ from datasets.atomic import replacing
 from datasets.errors import InputError
 from toolkit import ledger
 from toolkit.drawing import FAINT, INK, MARGIN, PANEL, PAPER, RULE, Font, fit, font, thumbnail, wrap
+from toolkit.engine.process import read
+from toolkit.engine.workers import num_cores
 from toolkit.options import Options
-from toolkit.process import read
 from toolkit.selection import BAD, BLURRED, NEAR_DUPLICATE, TOO_SMALL, kind_of, original_of
 from toolkit.sources import Source
-from toolkit.workers import num_cores
 
 MAX_SHOWN = 60  # images that were left out
 _HEADINGS = {

@@ -19,9 +19,9 @@ from datasets.formats import PyramidReader
 from datasets.levels import levels_up_to, name_of, pyramid, resolution_of
 from datasets.manifest import level_digest, names_digest, row_digest
 from toolkit import ledger
-from toolkit.meter import Meter
-from toolkit.progress import Progress
-from toolkit.workers import in_order
+from toolkit.engine.meter import Meter
+from toolkit.engine.progress import Progress
+from toolkit.engine.workers import in_order
 
 _BATCH_BYTES = 1 << 22  # pixels that a thread holds at a time
 _MOST_ROWS = 256

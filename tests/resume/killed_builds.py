@@ -25,9 +25,10 @@ from PIL import Image
 
 from datasets.errors import InputError
 from toolkit import build as build_module
-from toolkit import plan, tasks
+from toolkit import plan
+from toolkit.engine import tasks
+from toolkit.engine.output import Output
 from toolkit.options import Options
-from toolkit.output import Output
 from toolkit.selection import Criteria
 
 assert growgan.__version__

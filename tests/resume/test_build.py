@@ -14,11 +14,11 @@ from PIL import Image
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
 from toolkit import build as build_module
-from toolkit import process, tasks
 from toolkit.build import build
-from toolkit.journal import Journal, path_of
+from toolkit.engine import process, tasks
+from toolkit.engine.journal import Journal, path_of
+from toolkit.engine.output import Output
 from toolkit.options import Options
-from toolkit.output import Output
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -288,7 +288,7 @@ def test_a_replaced_source_of_one_file(builder):
 def test_a_disk_that_is_full(builder, out):
     """A real one: the system refuses to let a file grow."""
     script = (
-        "import resource, sys, toolkit.cli, toolkit.build as build, toolkit.tasks as tasks\n"
+        "import resource, sys, toolkit.cli, toolkit.build as build, toolkit.engine.tasks as tasks\n"
         "build.SAVE_SECONDS, tasks._IMAGES = 0, 1\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)\n"
         "toolkit.cli.main()\n"

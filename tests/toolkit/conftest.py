@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from toolkit.build import build
+from toolkit.engine.output import Output
+from toolkit.engine.summary import Summary
 from toolkit.options import Options
-from toolkit.output import Output
-from toolkit.summary import Summary
 
 
 class SilentBar:

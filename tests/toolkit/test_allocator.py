@@ -7,7 +7,7 @@ import pytest
 CODE = """
 import resource, sys, threading
 import numpy as np
-from toolkit.allocator import keep_freed_memory
+from toolkit.engine.allocator import keep_freed_memory
 
 if sys.argv[1] == "kept" and not keep_freed_memory():
     sys.exit("another C library")

@@ -9,8 +9,8 @@ from pyramids import assert_rows, listing, noise, pixels, write
 
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
-from toolkit import appending, assembly, merging
-from toolkit.appending import append, options_of
+from toolkit.derived import appending, assembly, merging
+from toolkit.derived.appending import append, options_of
 from toolkit.options import Options
 from toolkit.selection import Criteria
 from toolkit.transforms import CENTRE, Crop
@@ -84,8 +84,8 @@ def test_new_images_become_rows_as_the_old_ones_did(tmp_path, make, bars, option
 
 def test_new_images_for_a_set_that_was_made_coarser(tmp_path, make, bars):
     """They are brought to the resolution of the build first, and reduced from there, as the old ones were."""
-    from toolkit.conversion import convert_pyramid
-    from toolkit.output import Output
+    from toolkit.derived.conversion import convert_pyramid
+    from toolkit.engine.output import Output
 
     photographs(tmp_path / "old", 3, 1)
     photographs(tmp_path / "new", 3, 2)
@@ -179,7 +179,7 @@ def test_an_exception_leaves_the_set_as_it_was_and_the_same_command_goes_on(tmp_
     content = path.read_bytes()
     monkeypatch.setattr(assembly, "_MOST_ROWS", 1)
     with monkeypatch.context() as patch:
-        patch.setattr("toolkit.assembly._finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("toolkit.derived.assembly._finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(path, more, bars)
     assert path.read_bytes() == content

@@ -16,9 +16,9 @@ from datasets import atomic
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
 from datasets.writing import FileWriter
-from toolkit import assembly
-from toolkit.assembly import Description, Part, assemble, check_output
-from toolkit.output import Output
+from toolkit.derived import assembly
+from toolkit.derived.assembly import Description, Part, assemble, check_output
+from toolkit.engine.output import Output
 
 PLAIN = Description(labels=None, label_names=None, options={"crop": "none"}, provenance={"made": "by hand"})
 KINDS = [
@@ -277,9 +277,9 @@ from pathlib import Path
 import numpy as np
 from datasets.formats import open_pyramid
 from datasets.writing import FileWriter
-from toolkit import assembly
-from toolkit.assembly import Description, Part, assemble
-from toolkit.output import Output
+from toolkit.derived import assembly
+from toolkit.derived.assembly import Description, Part, assemble
+from toolkit.engine.output import Output
 import contextlib, time
 
 class Bar:

@@ -16,7 +16,8 @@ from datasets.errors import InputError
 from datasets.formats import hdf5, open_pyramid
 from datasets.levels import levels_up_to, pyramid, resolution_of
 from toolkit import build as build_module
-from toolkit import ledger, process, tasks
+from toolkit import ledger
+from toolkit.engine import process, tasks
 from toolkit.selection import Criteria
 from toolkit.transforms import Crop, cut
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.errors import InputError
-from toolkit import byte_ranges
-from toolkit.byte_ranges import DEFLATE, GZIP, ZLIB, AsFile, Inflated, Part, Stored
+from toolkit.layouts import byte_ranges
+from toolkit.layouts.byte_ranges import DEFLATE, GZIP, ZLIB, AsFile, Inflated, Part, Stored
 
 
 @pytest.fixture(autouse=True)

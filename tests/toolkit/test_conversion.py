@@ -10,8 +10,8 @@ from pyramids import assert_rows, listing, noise, write
 
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
-from toolkit.conversion import convert_pyramid, layout_of
-from toolkit.output import Output
+from toolkit.derived.conversion import convert_pyramid, layout_of
+from toolkit.engine.output import Output
 from toolkit.verification import verify
 
 STORED = {

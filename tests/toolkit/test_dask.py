@@ -16,7 +16,7 @@ from PIL import Image
 
 import growgan
 from datasets.errors import InputError
-from toolkit.cluster import Cluster
+from toolkit.engine.cluster import Cluster
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
 WORKER = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1"]
@@ -132,9 +132,9 @@ import os, sys
 from pathlib import Path
 import growgan
 from datasets.errors import InputError
-from toolkit import cluster
+from toolkit.engine import cluster
 from toolkit.sources import folder
-from toolkit.workers import hired
+from toolkit.engine.workers import hired
 
 versions = cluster.deciding_versions()
 for path, expected in ((sys.argv[2], {**versions, "pillow": "1.0"}), ("/nowhere", versions)):

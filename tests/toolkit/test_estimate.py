@@ -9,9 +9,9 @@ from PIL import Image
 
 from datasets.errors import InputError
 from toolkit.build import build
+from toolkit.engine.output import Output
 from toolkit.estimate import estimate
 from toolkit.options import Options
-from toolkit.output import Output
 from toolkit.selection import Criteria
 from toolkit.transforms import Crop
 

@@ -17,9 +17,9 @@ from datasets.errors import InputError
 from datasets.formats import open_pyramid
 from datasets.manifest import one_hot
 from toolkit.build import build
-from toolkit.conversion import LAYOUTS, export
+from toolkit.derived.conversion import LAYOUTS, export
+from toolkit.engine.output import Output
 from toolkit.options import Options
-from toolkit.output import Output
 
 RECORD_BYTES = {4: 98, 8: 247, 16: 823, 32: 3127, 64: 12343}
 NAMES = {"stylegan-zip": "out.zip", "tfrecord": "out", "folder": "out", "hdf5-2017": "out.h5"}

@@ -11,8 +11,8 @@ from oracles.pyramid import box_filtered
 from datasets import formats
 from datasets.errors import InputError
 from datasets.levels import pyramid
-from toolkit import export_hdf5_2017 as module
-from toolkit.export_hdf5_2017 import export_hdf5_2017
+from toolkit.exports import hdf5_2017 as module
+from toolkit.exports.hdf5_2017 import export_hdf5_2017
 from toolkit.sources import open_source
 
 COUNT = 10  # not a multiple of the images in a chunk of any coarse level

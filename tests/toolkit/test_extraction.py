@@ -12,7 +12,7 @@ from PIL import Image
 from pyramids import listing, noise, pixels, write
 
 from datasets.errors import InputError
-from toolkit.extraction import extract, parse_rows, random_rows
+from toolkit.derived.extraction import extract, parse_rows, random_rows
 
 HOSTILE = ["../../x.png", "/etc/passwd", "a\0b", "..", "", "c" * 400, "\udcff", "new\nline", "CON", "~/.bashrc"]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.errors import InputError
-from toolkit.journal import Journal, path_of
+from toolkit.engine.journal import Journal, path_of
 
 KEY = {"versions": {"numpy": "2"}, "shards": 1}
 
@@ -137,7 +137,9 @@ def test_two_at_once_are_refused(out):
             InputError, match=r"another process is making .*set\.h5; wait for it or choose another name"
         ):
             Journal(out, KEY)
-        script = f"from pathlib import Path; from toolkit.journal import Journal; Journal(Path({str(out)!r}), {{}})"
+        script = (
+            f"from pathlib import Path; from toolkit.engine.journal import Journal; Journal(Path({str(out)!r}), {{}})"
+        )
         other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
         assert "another process is making" in other.stderr
     Journal(out, KEY).close()

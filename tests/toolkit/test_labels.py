@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.errors import InputError
-from toolkit.labels import MAX_CLASSES, find, from_folders, from_json
+from toolkit.layouts.labels import MAX_CLASSES, find, from_folders, from_json
 
 NAMES = ["00000/a.png", "00000/b.png", "00001/c.png"]
 

@@ -7,8 +7,8 @@ from pyramids import noise, write
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
 from toolkit import ledger
-from toolkit.assembly import Part
-from toolkit.lineage import common_options, converted, joined, labels_of, ledger_lines
+from toolkit.derived.assembly import Part
+from toolkit.derived.lineage import common_options, converted, joined, labels_of, ledger_lines
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.errors import InputError
-from toolkit.lmdb_entries import LmdbEntries, is_lmdb
+from toolkit.layouts.lmdb_entries import LmdbEntries, is_lmdb
 
 
 def write(folder, entries, steps=1, **options):

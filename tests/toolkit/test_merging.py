@@ -6,8 +6,8 @@ from pyramids import assert_rows, listing, noise, write
 
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
-from toolkit.merging import merge
-from toolkit.output import Output
+from toolkit.derived.merging import merge
+from toolkit.engine.output import Output
 from toolkit.verification import verify
 
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datasets.errors import InputError
-from toolkit import process
-from toolkit.journal import Journal
+from toolkit.engine import process
+from toolkit.engine.journal import Journal
+from toolkit.engine.workers import Threads
 from toolkit.options import Options
 from toolkit.plan import make_plan, recall, rows_of_crops
 from toolkit.selection import Criteria
 from toolkit.sources import open_source
 from toolkit.transforms import Crop
-from toolkit.workers import Threads
 
 
 @settings(max_examples=50, deadline=None)

@@ -11,9 +11,10 @@ from pyramids import assert_rows, listing, noise, write
 
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
-from toolkit import assembly, ledger
-from toolkit.output import Output
-from toolkit.splitting import Shares, membership, split
+from toolkit import ledger
+from toolkit.derived import assembly
+from toolkit.derived.splitting import Shares, membership, split
+from toolkit.engine.output import Output
 from toolkit.verification import verify
 
 

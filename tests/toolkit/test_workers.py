@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from toolkit import workers
-from toolkit.workers import StoppedError, in_order, num_cores
+from toolkit.engine import workers
+from toolkit.engine.workers import StoppedError, in_order, num_cores
 
 
 class Counting:

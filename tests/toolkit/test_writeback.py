@@ -5,8 +5,8 @@ import threading
 import time
 from pathlib import Path
 
-from toolkit import writeback
-from toolkit.writeback import early_writeback
+from toolkit.engine import writeback
+from toolkit.engine.writeback import early_writeback
 
 
 def test_every_file_is_written_back_while_the_block_runs(tmp_path, monkeypatch):

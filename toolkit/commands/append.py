@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from datasets import console
-from toolkit import appending, sources
+from toolkit import sources
 from toolkit.command_line import (
     PATH,
     check_json,
@@ -17,7 +17,8 @@ from toolkit.command_line import (
     json_option,
     no_labels_option,
 )
-from toolkit.workers import num_cores
+from toolkit.derived import appending
+from toolkit.engine.workers import num_cores
 
 
 @click.command("append")

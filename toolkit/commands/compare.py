@@ -9,7 +9,7 @@ import click
 from datasets import console
 from toolkit import comparison
 from toolkit.command_line import PATH, check_json, jobs_option, json_option
-from toolkit.workers import num_cores
+from toolkit.engine.workers import num_cores
 
 _MOST_LINES = 2  # for names, labels and each level; --json has more
 

@@ -19,11 +19,11 @@ from toolkit.command_line import (
     overwrite_option,
     storage_options,
 )
-from toolkit.conversion import LAYOUTS, PYRAMIDS, convert_pyramid, export, layout_of
-from toolkit.export import Exported
-from toolkit.output import Output
-from toolkit.progress import Progress
-from toolkit.workers import num_cores
+from toolkit.derived.conversion import LAYOUTS, PYRAMIDS, convert_pyramid, export, layout_of
+from toolkit.engine.output import Output
+from toolkit.engine.progress import Progress
+from toolkit.engine.workers import num_cores
+from toolkit.exports.rows import Exported
 
 
 class _Wanted(TypedDict):

@@ -8,9 +8,9 @@ import click
 
 from datasets import console
 from datasets.formats import open_pyramid
-from toolkit import extraction
 from toolkit.command_line import PATH, check_json, interruptible, jobs_option, json_option
-from toolkit.workers import num_cores
+from toolkit.derived import extraction
+from toolkit.engine.workers import num_cores
 
 
 @click.command("extract")

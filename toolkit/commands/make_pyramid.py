@@ -15,12 +15,12 @@ from toolkit import estimate as estimation
 from toolkit import selection, sources
 from toolkit.build import build
 from toolkit.command_line import PATH, check_json, facts_table, jobs_option, json_option, overwrite_option
+from toolkit.engine.output import Output
+from toolkit.engine.summary import Summary
+from toolkit.engine.workers import num_cores
 from toolkit.options import Options
-from toolkit.output import Output
 from toolkit.selection import Criteria
-from toolkit.summary import Summary
 from toolkit.transforms import FILTERS, Crop
-from toolkit.workers import num_cores
 
 _DEFAULT_NEAR_DUPLICATES = str(selection.NEAR_DUPLICATES)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from datasets import console
-from toolkit import merging
 from toolkit.command_line import (
     PATH,
     check_json,
@@ -19,8 +18,9 @@ from toolkit.command_line import (
     overwrite_option,
     storage_options,
 )
-from toolkit.output import Output
-from toolkit.workers import num_cores
+from toolkit.derived import merging
+from toolkit.engine.output import Output
+from toolkit.engine.workers import num_cores
 
 
 @click.command("merge")

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from datasets import console
-from toolkit import splitting
 from toolkit.command_line import PATH, check_json, facts_table, interruptible, jobs_option, json_option
-from toolkit.output import Output
-from toolkit.workers import num_cores
+from toolkit.derived import splitting
+from toolkit.engine.output import Output
+from toolkit.engine.workers import num_cores
 
 
 class _Numbers(click.ParamType[tuple[Fraction, ...]]):

@@ -10,7 +10,7 @@ from datasets import console
 from datasets.errors import InputError
 from toolkit import verification
 from toolkit.command_line import PATH, check_json, jobs_option, json_option
-from toolkit.workers import num_cores
+from toolkit.engine.workers import num_cores
 
 _MOST_FAULTS = 20
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
-from toolkit.array_source import ArraySource, labels_from
-from toolkit.labels import Labels
-from toolkit.npy import NpyArray, is_npy, is_npz, open_npy, open_npz
+from toolkit.layouts.array_source import ArraySource, labels_from
+from toolkit.layouts.labels import Labels
+from toolkit.layouts.npy import NpyArray, is_npy, is_npz, open_npy, open_npz
 
 # Names in use for the arrays of an archive; the training part is taken if there are several.
 _IMAGES = ("images", "x", "X", "data", "arr_0", "x_train", "X_train", "train_images")

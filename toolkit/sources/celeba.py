@@ -19,7 +19,7 @@ from datasets.archives.names import is_image_name
 from datasets.decode import MAX_PIXELS, upright_size
 from datasets.errors import InputError
 from toolkit import sources
-from toolkit.archived import ArchivedImages
+from toolkit.layouts.archived import ArchivedImages
 from toolkit.sources import Item, folder
 from toolkit.transforms import Crop
 

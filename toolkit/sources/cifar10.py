@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toolkit import cifar
+from toolkit.layouts import cifar
 
 LAYOUT = cifar.Layout(
     train=tuple(f"data_batch_{number}" for number in range(1, 6)),

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from datasets.archives import plain_text
 from datasets.decode import list_images, upright_size
-from toolkit import labels, sources
+from toolkit import sources
+from toolkit.layouts import labels
 from toolkit.sources import Item, file_stamp
 
 GENERAL = True

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
-from toolkit.array_source import ArraySource, labels_from
-from toolkit.labels import Labels
-from toolkit.npy import open_npy
+from toolkit.layouts.array_source import ArraySource, labels_from
+from toolkit.layouts.labels import Labels
+from toolkit.layouts.npy import open_npy
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _NAME = re.compile(r"data(\d{1,5})x\1")

@@ -14,7 +14,7 @@ from datasets.archives import MAX_MEMBER_BYTES, plain_text
 from datasets.decode import MAX_PIXELS, upright_size
 from datasets.errors import InputError
 from toolkit import sources
-from toolkit.lmdb_entries import LmdbEntries, is_lmdb
+from toolkit.layouts.lmdb_entries import LmdbEntries, is_lmdb
 from toolkit.sources import Item
 
 _FILE = "data.mdb"

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit import idx
-from toolkit.array_source import ArraySource
-from toolkit.labels import Labels
+from toolkit.layouts import idx
+from toolkit.layouts.array_source import ArraySource
+from toolkit.layouts.labels import Labels
 
 
 def recognises(path: Path) -> bool:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
-from toolkit import idx
-from toolkit.array_source import ArraySource
-from toolkit.labels import Labels
+from toolkit.layouts import idx
+from toolkit.layouts.array_source import ArraySource
+from toolkit.layouts.labels import Labels
 
 NUM_IMAGES = 1_000_000
 _SEED = 123

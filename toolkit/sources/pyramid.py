@@ -14,8 +14,8 @@ from datasets.errors import InputError
 from datasets.formats import is_pyramid, open_pyramid
 from datasets.levels import name_of
 from datasets.manifest import row_digest
-from toolkit.array_source import ArraySource
-from toolkit.labels import Labels
+from toolkit.layouts.array_source import ArraySource
+from toolkit.layouts.labels import Labels
 from toolkit.sources import hdf5_2017
 
 

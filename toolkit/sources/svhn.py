@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
-from toolkit.array_source import ArraySource, named
-from toolkit.labels import Labels
-from toolkit.matlab import arrays_in, is_matlab
+from toolkit.layouts.array_source import ArraySource, named
+from toolkit.layouts.labels import Labels
+from toolkit.layouts.matlab import arrays_in, is_matlab
 
 _TRAIN = "train_32x32.mat"
 _DIGITS = tuple("0123456789")

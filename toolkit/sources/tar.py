@@ -1,6 +1,6 @@
 """A tar archive of images, read in place; .tar.gz, .tar.bz2 and .tar.xz take space in TMPDIR.
 
-See `datasets.archives` for what is passed over and what is refused, and `toolkit.labels` for labels.
+See `datasets.archives` for what is passed over and what is refused, and `toolkit.layouts.labels` for labels.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.archives import is_tar
-from toolkit.archived import ArchivedImages
+from toolkit.layouts.archived import ArchivedImages
 
 GENERAL = True
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from datasets.errors import InputError
 from datasets.tfrecord import HEADER_BYTES, OVERHEAD_BYTES, image_of, payload_length
-from toolkit.array_source import ArraySource, labels_from
-from toolkit.byte_ranges import Stored
-from toolkit.labels import Labels
-from toolkit.npy import open_npy
+from toolkit.layouts.array_source import ArraySource, labels_from
+from toolkit.layouts.byte_ranges import Stored
+from toolkit.layouts.labels import Labels
+from toolkit.layouts.npy import open_npy
 
 _LEVEL = re.compile(r"(?P<stem>.*)-r(?P<level>\d\d)\.tfrecords")
 

@@ -1,6 +1,6 @@
 """A zip archive of images, read in place, as StyleGAN's tools make it (dataset.json) or any other.
 
-See `datasets.archives` for what is passed over and what is refused, and `toolkit.labels` for labels.
+See `datasets.archives` for what is passed over and what is refused, and `toolkit.layouts.labels` for labels.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.archives import is_zip
-from toolkit.archived import ArchivedImages
+from toolkit.layouts.archived import ArchivedImages
 
 GENERAL = True
 

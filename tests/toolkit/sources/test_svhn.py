@@ -8,7 +8,7 @@ import scipy.io
 from oracles.array_files import pictures
 
 from datasets.errors import InputError
-from toolkit.matlab import arrays_in
+from toolkit.layouts.matlab import arrays_in
 from toolkit.sources import open_source, recognise
 
 IMAGES = pictures(11, 32).transpose(0, 2, 3, 1)

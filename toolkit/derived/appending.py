@@ -11,13 +11,13 @@ from PIL import ImageColor
 from datasets.errors import InputError
 from datasets.formats import PyramidReader, is_pyramid, open_pyramid, suffixes
 from datasets.manifest import Manifest
-from toolkit.assembly import Assembled
 from toolkit.build import build
+from toolkit.derived.assembly import Assembled
+from toolkit.derived.merging import join
+from toolkit.engine.output import Output
+from toolkit.engine.progress import Progress
 from toolkit.inspection import format_of, num_shards
-from toolkit.merging import join
 from toolkit.options import Options
-from toolkit.output import Output
-from toolkit.progress import Progress
 from toolkit.selection import Criteria
 from toolkit.sources import open_source, recognise
 from toolkit.transforms import Crop
@@ -45,7 +45,7 @@ def append(
         the manifest of `path` records. (Images that the options leave out as near-duplicates are compared with each
         other, not with those that are there.)
     labels : bool
-        Keep the labels, see `toolkit.lineage.labels_of`; those of images if `path` has labels.
+        Keep the labels, see `toolkit.derived.lineage.labels_of`; those of images if `path` has labels.
     kind : str or None
         Name of the source module that opens `more`; None: it is recognised.
     skip_bad : bool

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from datasets.errors import InputError
-from toolkit.versions import deciding_versions
+from toolkit.engine.versions import deciding_versions
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ _PER_ROUND = 2  # tasks for each core in one call of joblib; two calls are under
 
 
 class Cluster:
-    """Workers of the Dask scheduler at an address such as ``dask://10.0.0.1:8786``; see `toolkit.workers.Workers`.
+    """Workers of the Dask scheduler at an address such as ``dask://10.0.0.1:8786``; see `workers.Workers`.
 
     joblib hands out all tasks of one call whether their results are taken or not. So tasks go out in rounds, two at a
     time: while one is being taken the cluster computes the next.
@@ -90,7 +90,7 @@ class Cluster:
         self._client.close()
 
     def in_order(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Generator[Result, None, None]:
-        """Compute on the cluster; see `toolkit.workers.Workers`. `function` and tasks must be picklable."""
+        """Compute on the cluster; see `toolkit.engine.workers.Workers`. `function` and tasks must be picklable."""
         # Once for all tasks: opening the source again costs a worker time. Versions first: others may not load it.
         work = pickle.dumps((deciding_versions(), pickle.dumps(function)))
         waiting = iter(tasks)

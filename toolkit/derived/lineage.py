@@ -19,7 +19,7 @@ from datasets.errors import InputError
 from datasets.formats import PyramidReader
 from growgan import __version__
 from toolkit import ledger
-from toolkit.assembly import Part
+from toolkit.derived.assembly import Part
 
 TOOL = f"growgan {__version__}"
 

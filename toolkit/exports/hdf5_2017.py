@@ -20,9 +20,9 @@ from datasets.atomic import check_writable, replacing, system_errors
 from datasets.formats import open_pyramid
 from datasets.levels import levels_up_to, name_of, resolution_of
 from datasets.manifest import one_hot
-from toolkit.export import Exported, check_space, chosen_level, exported, verified_rows
-from toolkit.meter import Meter
-from toolkit.progress import Progress
+from toolkit.engine.meter import Meter
+from toolkit.engine.progress import Progress
+from toolkit.exports.rows import Exported, check_space, chosen_level, exported, verified_rows
 
 _COARSEST = (1, 0)  # levels that a pyramid of ours does not have: 2x2 and 1x1
 _CHUNK_BYTES = 128  # at least, by the released tool

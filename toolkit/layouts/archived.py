@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from datasets.archives import open_archive, plain_text
 from datasets.decode import MAX_PIXELS
 from datasets.errors import InputError
-from toolkit import labels, sources
+from toolkit import sources
+from toolkit.layouts import labels
 from toolkit.sources import Item
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from toolkit.progress import Bar
+from toolkit.engine.progress import Bar
 
 
 class Meter:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from datasets.errors import InputError
 from toolkit import sources
-from toolkit.labels import MAX_CLASSES, Labels
-from toolkit.npy import NpyArray
+from toolkit.layouts.labels import MAX_CLASSES, Labels
+from toolkit.layouts.npy import NpyArray
 from toolkit.sources import Item, file_stamp
 
 _ADVICE = "mend it, or pass --no-labels"

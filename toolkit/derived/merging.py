@@ -8,10 +8,10 @@ from pathlib import Path
 from datasets.errors import InputError
 from datasets.formats import PyramidReader, open_pyramid
 from datasets.levels import level_of
-from toolkit.assembly import Assembled, Description, Part, assemble, check_output
-from toolkit.lineage import common_options, joined, labels_of, ledger_lines
-from toolkit.output import Output
-from toolkit.progress import Progress
+from toolkit.derived.assembly import Assembled, Description, Part, assemble, check_output
+from toolkit.derived.lineage import common_options, joined, labels_of, ledger_lines
+from toolkit.engine.output import Output
+from toolkit.engine.progress import Progress
 
 
 def merge(
@@ -33,7 +33,7 @@ def merge(
     resolution : int or None
         Side of the finest level; None: that of all, which must be equal.
     labels : bool
-        Keep the labels, see `toolkit.lineage.labels_of`.
+        Keep the labels, see `toolkit.derived.lineage.labels_of`.
     jobs : int
         Number of threads, at least 1; changes no byte.
     progress : callable

@@ -17,9 +17,9 @@ from datasets.atomic import check_writable, claim, publish, system_errors
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
 from datasets.levels import resolution_of
-from toolkit.export import Exported, check_space, chosen_level, dataset_json, exported, png, verified_rows
-from toolkit.meter import Meter
-from toolkit.progress import Progress
+from toolkit.engine.meter import Meter
+from toolkit.engine.progress import Progress
+from toolkit.exports.rows import Exported, check_space, chosen_level, dataset_json, exported, png, verified_rows
 
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip knows; equal pyramids give equal bytes
 _MAX_IMAGES = 10**8  # names have eight digits

@@ -8,15 +8,15 @@ from datasets import formats
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
 from datasets.levels import resolution_of
-from toolkit.assembly import Assembled, Description, Part, assemble, check_output
-from toolkit.export import Exported, chosen_level
-from toolkit.export_folder import export_folder
-from toolkit.export_hdf5_2017 import export_hdf5_2017
-from toolkit.export_stylegan_zip import export_stylegan_zip
-from toolkit.export_tfrecord import export_tfrecord
-from toolkit.lineage import converted, labels_of, ledger_file
-from toolkit.output import Output
-from toolkit.progress import Progress
+from toolkit.derived.assembly import Assembled, Description, Part, assemble, check_output
+from toolkit.derived.lineage import converted, labels_of, ledger_file
+from toolkit.engine.output import Output
+from toolkit.engine.progress import Progress
+from toolkit.exports.folder import export_folder
+from toolkit.exports.hdf5_2017 import export_hdf5_2017
+from toolkit.exports.rows import Exported, chosen_level
+from toolkit.exports.stylegan_zip import export_stylegan_zip
+from toolkit.exports.tfrecord import export_tfrecord
 
 PYRAMIDS = ("hdf5", "lmdb")
 LAYOUTS = ("stylegan-zip", "tfrecord", "folder", "hdf5-2017")

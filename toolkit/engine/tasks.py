@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from datasets.packing import Packed
 from datasets.writing import PyramidWriter
-from toolkit.journal import Journal
+from toolkit.engine.journal import Journal
+from toolkit.engine.process import Made, Part, Parts
 from toolkit.plan import Plan, recall
-from toolkit.process import Made, Part, Parts
 
 _ROW_BYTES = 1 << 22  # pixels of the finest level that a task makes, unless one row is larger
 _SOURCE_PIXELS = 1 << 22  # pixels that a task reads, unless one image is larger

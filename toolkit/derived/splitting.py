@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from datasets import formats
 from datasets.errors import InputError
 from datasets.formats import open_pyramid
-from toolkit.assembly import Assembled, Description, Part, assemble, check_output
-from toolkit.lineage import labels_of, ledger_lines, part_of
-from toolkit.output import Output
-from toolkit.progress import Progress
+from toolkit.derived.assembly import Assembled, Description, Part, assemble, check_output
+from toolkit.derived.lineage import labels_of, ledger_lines, part_of
+from toolkit.engine.output import Output
+from toolkit.engine.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True)

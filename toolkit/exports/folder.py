@@ -7,7 +7,9 @@ from pathlib import Path
 
 from datasets.atomic import new_folder
 from datasets.formats import open_pyramid
-from toolkit.export import (
+from toolkit.engine.meter import Meter
+from toolkit.engine.progress import Progress
+from toolkit.exports.rows import (
     Exported,
     check_new_folder,
     chosen_level,
@@ -16,8 +18,6 @@ from toolkit.export import (
     png,
     verified_rows,
 )
-from toolkit.meter import Meter
-from toolkit.progress import Progress
 
 _PER_FOLDER = 1000
 

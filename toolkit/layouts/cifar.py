@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from datasets import unpickle
 from datasets.archives import plain_text
 from datasets.errors import InputError
-from toolkit.array_source import ArraySource, named
-from toolkit.byte_ranges import GZIP, AsFile, ByteRange, Inflated, Part, Stored
-from toolkit.labels import Labels
+from toolkit.layouts.array_source import ArraySource, named
+from toolkit.layouts.byte_ranges import GZIP, AsFile, ByteRange, Inflated, Part, Stored
+from toolkit.layouts.labels import Labels
 
 PIXELS = 3 * 32 * 32
 _MAX_FILE = 1 << 28  # bytes of a member or a pickle; the largest has 155 MB

@@ -20,8 +20,8 @@ from datasets.errors import InputError
 from datasets.formats import PyramidReader
 from datasets.levels import level_of, name_of, resolution_of
 from datasets.manifest import level_digest, row_digest
-from toolkit.meter import Meter
-from toolkit.workers import in_order
+from toolkit.engine.meter import Meter
+from toolkit.engine.workers import in_order
 
 _BATCH_BYTES = 1 << 22  # pixels that a thread holds at a time
 _MOST_ROWS = 256  # of a batch, so that the progress bar moves

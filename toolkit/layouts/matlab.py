@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
-from toolkit.byte_ranges import ZLIB, ByteRange, Inflated, Part, Stored
+from toolkit.layouts.byte_ranges import ZLIB, ByteRange, Inflated, Part, Stored
 
 _HEADER = 128
 _MATRIX, _PACKED = 14, 15  # types of elements

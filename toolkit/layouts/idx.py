@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
-from toolkit.array_source import numbered
-from toolkit.byte_ranges import GZIP, ByteRange, Inflated, Stored
-from toolkit.labels import Labels
+from toolkit.layouts.array_source import numbered
+from toolkit.layouts.byte_ranges import GZIP, ByteRange, Inflated, Stored
+from toolkit.layouts.labels import Labels
 
 _UNSIGNED_BYTES = b"\0\0\x08"
 _TRAIN = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")

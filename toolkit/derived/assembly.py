@@ -26,10 +26,10 @@ from datasets.formats import Packed, PyramidReader, PyramidWriter
 from datasets.levels import levels_up_to, name_of, resolution_of
 from datasets.manifest import Manifest, level_digest
 from toolkit import ledger
-from toolkit.meter import Meter
-from toolkit.output import Output
-from toolkit.progress import Progress
-from toolkit.workers import in_order
+from toolkit.engine.meter import Meter
+from toolkit.engine.output import Output
+from toolkit.engine.progress import Progress
+from toolkit.engine.workers import in_order
 
 _BATCH_BYTES = 1 << 22  # pixels that a thread holds at a time
 _MOST_ROWS = 256  # of a batch, so that the progress bar moves

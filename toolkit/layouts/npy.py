@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
-from toolkit.byte_ranges import DEFLATE, ByteRange, Inflated, Stored
+from toolkit.layouts.byte_ranges import DEFLATE, ByteRange, Inflated, Stored
 
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _MAX_HEADER = 1 << 14

@@ -1,7 +1,7 @@
 """The same function on many things at once, in the threads of this machine: results in order, memory bounded.
 
 Threads, not processes: Pillow, numpy, xxHash and JPEG decoders release the interpreter's lock, and no pixels are copied
-from one process to another. `toolkit.cluster` does the same on many machines.
+from one process to another. `toolkit.engine.cluster` does the same on many machines.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-from toolkit.allocator import keep_freed_memory
+from toolkit.engine.allocator import keep_freed_memory
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -58,12 +58,12 @@ class Threads:
 
 @contextlib.contextmanager
 def hired(jobs: int, scheduler: str | None = None) -> Iterator[Workers]:
-    """Workers: `jobs` threads, or the cluster behind a scheduler, see `toolkit.cluster`."""
+    """Workers: `jobs` threads, or the cluster behind a scheduler, see `toolkit.engine.cluster`."""
     if scheduler is None:
         keep_freed_memory()
         yield Threads(jobs)
         return
-    from toolkit.cluster import Cluster
+    from toolkit.engine.cluster import Cluster
 
     with Cluster(scheduler) as cluster:
         yield cluster

@@ -11,9 +11,9 @@ from datasets.formats import open_pyramid
 from datasets.levels import levels_up_to, resolution_of
 from datasets.manifest import one_hot
 from datasets.tfrecord import frame
-from toolkit.export import Exported, check_new_folder, check_space, chosen_level, exported, verified_rows
-from toolkit.meter import Meter
-from toolkit.progress import Progress
+from toolkit.engine.meter import Meter
+from toolkit.engine.progress import Progress
+from toolkit.exports.rows import Exported, check_new_folder, check_space, chosen_level, exported, verified_rows
 
 
 def export_tfrecord(

@@ -13,9 +13,9 @@ from datasets.errors import InputError
 from datasets.formats import open_pyramid
 from datasets.levels import resolution_of
 from datasets.order import Order
-from toolkit.export import check_new_folder, chosen_level, png, verified_rows
-from toolkit.meter import Meter
-from toolkit.progress import Progress
+from toolkit.engine.meter import Meter
+from toolkit.engine.progress import Progress
+from toolkit.exports.rows import check_new_folder, chosen_level, png, verified_rows
 
 INDEX_NAME = "index.json"
 

@@ -1,0 +1,1 @@
+"""Data sets made from finished ones: converted, merged, appended to, split, extracted."""

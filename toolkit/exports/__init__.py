@@ -1,0 +1,1 @@
+"""Layouts of other programs that a finished data set is written in."""

@@ -1,0 +1,1 @@
+"""File layouts of other people, as far as several sources share them."""
