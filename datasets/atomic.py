@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,6 +183,13 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def write_all(descriptor: int, view: memoryview, offset: int) -> None:
+    """``pwrite`` until everything is written."""
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
 def flush_data(descriptor: int) -> None:
     """Bring the content of an open file to disk, and of what is known about it only what is needed to read it."""
     getattr(os, "fdatasync", os.fsync)(descriptor)
@@ -206,14 +214,46 @@ def empty_folder(folder: Path, keep: frozenset[str] = frozenset()) -> None:
 
 @contextlib.contextmanager
 def system_errors(path: Path) -> Iterator[None]:
-    """Turn an error of the system, such as a full disk, into one line."""
+    """Turn an error of the system, such as a full disk, into one line; also one that LMDB knows by its text alone."""
     try:
         yield
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            reason += "; choose another name or remove it"
+        reason = _reason(error.errno, path) if error.errno else str(error)
         raise InputError(f"cannot write {path}: {reason}") from None
+    except Exception as error:
+        number = _NUMBER_OF_TEXT.get(str(error).rsplit(": ", 1)[-1])
+        if number is None:
+            raise
+        raise InputError(f"cannot write {path}: {_reason(number, path)}") from None
+
+
+_NUMBER_OF_TEXT = {os.strerror(number): number for number in (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
+_FULL_BYTES = 1 << 20  # a disk with less is full
+
+
+def _reason(number: int, path: Path) -> str:
+    """What the system says, and what to do about it."""
+    if number == errno.EIO:  # what LMDB calls a write that was cut short, for whatever reason
+        number = _reason_of_a_short_write(path)
+    advice = {
+        errno.EEXIST: "; choose another name or remove it",
+        errno.ENOTEMPTY: "; choose another name or remove it",
+        errno.ENOSPC: f" ({path.parent}); free space or choose another disk",
+        errno.EDQUOT: f" ({path.parent}); free space or choose another disk",
+        errno.EFBIG: ": a limit of this process (ulimit -f) or of the file system; raise it or choose another disk",
+    }
+    return os.strerror(number) + advice.get(number, "")
+
+
+def _reason_of_a_short_write(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(path.parent).free < _FULL_BYTES:
+            return errno.ENOSPC
+        limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        growing = partial_path(path)
+        if limit != resource.RLIM_INFINITY and growing.is_file() and growing.stat().st_size > limit - _FULL_BYTES:
+            return errno.EFBIG
+    return errno.EIO
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -57,7 +57,9 @@ def run(command: click.Command) -> NoReturn:
 def one_line(error: BaseException) -> str:
     """Text of an error for a person: file and reason, on one line."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        unreadable = isinstance(error, PermissionError) and error.filename and not os.access(error.filename, os.R_OK)
+        advice = "; make it readable" if unreadable and os.path.lexists(error.filename) else ""
+        return f"{error.filename}: {error.strerror}{advice}" if error.filename else error.strerror
     return " ".join(str(error).split())
 
 

@@ -10,7 +10,8 @@ What is done to an image is noted by name in `Decoded.applied`:
 ``first-frame``   an animation or a multi-page file; only the first picture is used
 ``exif``          turned or mirrored as its orientation tag says
 ``16-bit``        more than 8 bits a channel, scaled so that the largest value becomes 255, and rounded (CMYK, grey with
-                  alpha and other rare kinds lose their low byte inside Pillow: the same scale to within one)
+                  alpha, planes of a TIFF and other rare kinds lose their low byte inside Pillow: the same scale to
+                  within one)
 ``1-bit``, ``grey``, ``palette``, ``cmyk``
                   expanded to RGB; CMYK without a profile by ``(255 - ink) * (255 - black) / 255``
 ``icc``           converted from its embedded profile to sRGB, perceptual intent
@@ -18,12 +19,14 @@ What is done to an image is noted by name in `Decoded.applied`:
 ``alpha``         composited on the background colour, in sRGB values
 
 A profile that moves no colour by more than 1 is sRGB under another name; such pixels are left as they are. Float and
-32-bit integer images are refused: they do not say which value is white.
+32-bit integer images are refused: they do not say which value is white. So are TIFFs in planes (all reds, then all
+greens, then all blues) of the kinds that Pillow reads wrongly: uncompressed 16-bit ones, and grey with alpha.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import os
 import sys
@@ -60,6 +63,7 @@ MAX_PIXELS = 1 << 28  # 16384 x 16384, 768 MiB once decoded
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 274  # tag of EXIF and TIFF
+_BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _IN_PLANES = 258, 284, 2  # tags of TIFF, and a value of the second
 _QUARTER_TURNED = (5, 6, 7, 8)  # orientations that exchange width and height
 # Pillow keeps the high byte of 16-bit colours. Read with the other byte order, the same file gives the low byte.
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -162,10 +166,23 @@ def _files_under(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Pa
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_circular(entry):
+                yield Path(entry.path)  # reported when it is decoded, as a dangling link is
+            elif entry.is_dir():
                 yield from _files_under(Path(entry.path), above | {(state.st_dev, state.st_ino)})
             elif entry.is_file() or entry.is_symlink():  # a dangling link is reported when it is decoded
                 yield Path(entry.path)
+
+
+def _is_circular(entry: os.DirEntry[str]) -> bool:
+    """True for a link that leads to itself, perhaps through others."""
+    try:
+        entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return True
+        raise
+    return False
 
 
 def looks_like_image(path: Path) -> bool:
@@ -259,7 +276,22 @@ def _open(data: bytes | Path, where: str, max_pixels: int) -> ImageFile.ImageFil
             f"{where} has {width}x{height} pixels, more than the {max_pixels} allowed; "
             "make it smaller, remove it or raise the limit"
         )
+    if (kind := _misread_planes(image)) is not None:
+        image.close()
+        raise InputError(f"{where} is {kind}, which cannot be decoded; save it with interleaved channels")
     return image
+
+
+def _misread_planes(image: ImageFile.ImageFile) -> str | None:
+    """Name of the kind of a TIFF in planes for which Pillow would give other pixels without a word, else None."""
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_PLANAR_CONFIGURATION) != _IN_PLANES or len(image.getbands()) == 1:
+        return None
+    # Pillow takes the 2 bytes of a stored value for two pixels; compressed planes are unpacked by libtiff, rightly.
+    if max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8 and any(tile.codec_name == "raw" for tile in image.tile):
+        return "an uncompressed 16-bit planar TIFF"
+    # Compressed grey with alpha comes out wrong; uncompressed, Pillow refuses it itself, but calls it damaged.
+    return None if image.mode in ("RGB", "RGBA", "CMYK") else f"a planar TIFF of {image.mode} pixels"
 
 
 def _damaged(where: str, error: Exception) -> InputError:

@@ -22,13 +22,14 @@ from datasets.atomic import partial_path, publish, system_errors
 from datasets.errors import InputError
 from datasets.formats import PyramidWriter, create, is_pyramid, open_pyramid
 from datasets.manifest import Manifest
+from datasets.packing import Packed, Packer
 from growgan import __version__
 from toolkit import ledger, skipped_sheet
 from toolkit.engine import journal as journals
 from toolkit.engine import process
 from toolkit.engine.journal import Journal
 from toolkit.engine.meter import Meter
-from toolkit.engine.output import Output
+from toolkit.engine.output import Output, to_be_continued
 from toolkit.engine.progress import Progress
 from toolkit.engine.summary import Summary, Tally
 from toolkit.engine.tasks import Work, num_bytes, records
@@ -41,6 +42,7 @@ from toolkit.plan import Plan, make_plan, recall
 from toolkit.sources import Source, file_stamp, open_source
 
 _QUICK_SECONDS = 10.0  # in which a plan may be made once more
+_SAMPLE_IMAGES = 8  # to find out how small their rows become
 SAVE_SECONDS = 3.0  # between two moments at which everything written so far is brought to disk
 
 
@@ -82,6 +84,7 @@ def build(
         If an argument is at fault, an image is bad (see `Options.skip_bad`), or the disk is full.
     """
     started = time.monotonic()
+    output.check_read(source_path)
     output.check_place(may_exist=journals.path_of(output.path).exists())
     source = open_source(source_path, options.kind, labels=options.labels)
     options = dataclasses.replace(options, crop=options.crop or source.crop)
@@ -123,6 +126,15 @@ class _Build:
         """Stamp of a source that is one file; folders change while they are read, and their images have stamps."""
         return file_stamp(self.source.path) if self.source.path.is_file() else ""
 
+    def _sample(self, plan: Plan, packer: Packer) -> Packed:
+        """The first rows of some images, spread over all that are used."""
+        used = np.flatnonzero(plan.num_crops)
+        looks = [recall(self.journal, index) for index in used[:: -(-len(used) // _SAMPLE_IMAGES)].tolist()]
+        parts = tuple(process.part_of(found, 0, 1) for found in looks)
+        made = process.make(self.source, self.options, plan.resolution, packer, process.Parts(parts))
+        process.forget()
+        return made.packed
+
     def run(self, jobs: int, scheduler: str | None) -> Tally:
         """Do all of it."""
         if self.journal.replaced:
@@ -132,7 +144,7 @@ class _Build:
             self.output.check_place()
             with hired(jobs, scheduler) as workers:
                 plan = make_plan(self.source, self.options, workers, self.journal, self.progress)
-                self.output.check_space(len(plan.rows), plan.resolution)
+                self.output.check_space(len(plan.rows), plan.resolution, partial(self._sample, plan))
                 return self._write(plan, workers)
         except BaseException:
             quick = not self.journal.continued and time.monotonic() - begun < _QUICK_SECONDS
@@ -166,7 +178,7 @@ class _Build:
                 if not journal.has_rows:
                     writer.discard()
                 elif isinstance(error, InputError):
-                    raise InputError(f"{error}; what is done is kept, and the same command goes on with it") from None
+                    raise to_be_continued(error) from None
                 raise
 
     def _make_rows(self, plan: Plan, workers: Workers, writer: PyramidWriter, work: Work, saver: _Saver) -> None:
@@ -185,7 +197,7 @@ class _Build:
                 saver.save_if_due()
         if self._stamp_of_file() != self._file_stamp:
             writer.discard()  # nobody knows which rows are of which file
-            raise process.changed(str(self.source.path))
+            raise process.changed(str(self.source.path), gone=not self.source.path.exists())
         process.forget()
         saver.save()
 

@@ -10,8 +10,28 @@ import click
 
 from datasets import console
 from datasets.atomic import check_writable
+from datasets.errors import InputError
+from datasets.levels import level_of
 
 PATH = click.Path(path_type=Path, readable=False)  # what cannot be read is reported where it is read
+
+
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """Call what is at fault wrong usage: of arguments that are wrong whatever the data are."""
+    try:
+        yield
+    except InputError as error:
+        raise click.UsageError(str(error), click.get_current_context(silent=True)) from None
+
+
+def check_resolution(_context: click.Context, _option: click.Parameter, value: int | None) -> int | None:
+    """Refuse a side that no pyramid can have: a callback of ``--resolution``."""
+    if value is not None:
+        with usage_errors():
+            level_of(value, "--resolution")
+    return value
+
 
 json_option = click.option("--json", "json_to", metavar="FILE|-", help="Write the result as JSON; - is stdout.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing output.")

@@ -27,9 +27,9 @@ from datasets.codecs import ENCODERS
 from datasets.errors import InputError
 from datasets.levels import level_of, levels_up_to
 from datasets.manifest import ROW_DIGEST_BYTES
-from datasets.packing import Packed, Packer
+from datasets.packing import Packer
 from toolkit.engine import process
-from toolkit.engine.output import Output
+from toolkit.engine.output import Output, packed_bytes
 from toolkit.engine.process import Known, Look, Part, Parts
 from toolkit.engine.progress import Progress
 from toolkit.engine.workers import Workers, hired
@@ -42,7 +42,6 @@ _MIN_IMAGES, _MAX_IMAGES = 12, 512  # of a sample
 _ROW_BYTES = 1 << 22  # pixels of the finest level that are made at a time, as in a build
 _WRITE_BYTES = 1 << 26  # at most, to find out how fast the disk is
 _WAITING = 8  # results for each thread that may wait to be written, as `toolkit.engine.workers` has it
-_PAGE, _FULL = 4096, 0.7  # bytes of a page of LMDB; how full pages are that hold several values
 _FILE_BYTES = 12_500  # of a file, besides its rows
 _BOOKKEEPING = 200  # bytes of memory for a row, besides its digests and name
 _FINGERPRINTS = 800  # bytes of memory for an image that may have near-duplicates
@@ -96,6 +95,14 @@ class Estimate:
         """Bytes of disk that are missing; 0 if the data set fits."""
         return max(0, self.bytes - self.free_bytes)
 
+    def check_fits(self, output: Output) -> None:
+        """Raise an InputError if the data set does not fit on its disk."""
+        if self.missing_bytes:
+            raise InputError(
+                f"{output.path} needs {_size(self.bytes)}, but {output.path.parent} has {_size(self.free_bytes)} free; "
+                "free space, choose another disk or a smaller --resolution"
+            )
+
     def to_json(self) -> dict[str, Any]:
         """Everything, in JSON's types."""
         bad = [{"path": name, "reason": reason} for name, reason in self.bad]
@@ -134,6 +141,7 @@ def estimate(source_path: Path, output: Output, options: Options, *, jobs: int, 
     """
     if options.resolution is not None:
         level_of(options.resolution, "--resolution")
+    output.check_read(source_path)
     output.check_place(may_exist=True)
     source = open_source(source_path, options.kind, labels=options.labels)
     options = dataclasses.replace(options, crop=options.crop or source.crop)
@@ -243,29 +251,24 @@ def _make(
     def further_seconds(found: Look) -> float:
         if found.num_crops <= per_part:
             return 0.0
-        part = _part(found, per_part, per_part)
+        part = process.part_of(found, per_part, per_part)
         make(Parts((part,)))  # decodes, and remembers the pixels for the next
         started = time.monotonic()
         make(Parts((part,)))
         return (found.num_crops - per_part) / part.count * (time.monotonic() - started) / workers.size
 
     started = time.monotonic()
-    make(Parts((_part(looks[0], 0, per_part),)))
+    make(Parts((process.part_of(looks[0], 0, per_part),)))
     further_seconds(looks[0])
     looks = [looks[k] for k in _spread(len(looks), time.monotonic() - started)]
-    parts = [_part(found, 0, per_part) for found in looks]
+    parts = [process.part_of(found, 0, per_part) for found in looks]
     tasks = list(_tasks(parts, per_part, 8 * workers.size))
     started = time.monotonic()
-    size = sum(_stored_bytes(result.packed, lmdb=lmdb) for result in workers.in_order(make, tasks))
+    size = sum(packed_bytes(result.packed, lmdb=lmdb) for result in workers.in_order(make, tasks))
     seconds = time.monotonic() - started + sum(map(further_seconds, looks))
     process.forget()
     num_rows = sum(part.count for part in parts)
     return _Trial(size / num_rows, size / len(tasks), seconds / len(looks))
-
-
-def _part(found: Look, first: int, per_part: int) -> Part:
-    count = min(per_part, found.num_crops - first)
-    return Part(found.index, found.name, found.stamp, first, count, found.num_crops, found.width * found.height)
 
 
 def _tasks(parts: Sequence[Part], per_part: int, at_least: int) -> Iterator[Parts]:
@@ -278,17 +281,6 @@ def _tasks(parts: Sequence[Part], per_part: int, at_least: int) -> Iterator[Part
             task = []
         task.append(part)
     yield Parts(tuple(task))
-
-
-def _stored_bytes(made: Packed, *, lmdb: bool) -> int:
-    """Bytes of rows in the file."""
-    sizes = [value if isinstance(value, bytes) else value.data for values in made.values.values() for value in values]
-    lengths = [memoryview(value).nbytes for value in (*sizes, *made.digests)]
-    if lmdb:  # what does not fit twice into a page has pages of its own
-        lengths = [
-            -(-(size + 16) // _PAGE) * _PAGE if 2 * size > _PAGE else round((size + 30) / _FULL) for size in lengths
-        ]
-    return sum(lengths)
 
 
 def _write_speed(folder: Path, size: float) -> float:

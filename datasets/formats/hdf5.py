@@ -19,7 +19,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.atomic import claim, flush_data, publish, system_errors
+from datasets import blocks
+from datasets.atomic import claim, flush_data, publish, system_errors, write_all
 from datasets.errors import InputError
 from datasets.levels import levels_up_to, name_of, resolution_of
 from datasets.manifest import ROW_DIGEST_BYTES, Manifest, checked_labels
@@ -215,10 +216,10 @@ class Writer(FileWriter):
         offset, text = self._layout
         if os.pread(self._descriptor, _LAYOUT_BYTES, offset) != text:
             os.ftruncate(self._descriptor, 0)
-            _write_all(self._descriptor, memoryview(text), offset)
+            write_all(self._descriptor, memoryview(text), offset)
             return
         # An earlier `finish` may have been cut off at any point: nothing of it must remain, least of all a signature.
-        _write_all(self._descriptor, memoryview(bytes(offset)), 0)
+        write_all(self._descriptor, memoryview(bytes(offset)), 0)
         os.ftruncate(self._descriptor, self._reserved_end)
         for place, table in enumerate(self._tables):
             size = self.num_images * ROW_DIGEST_BYTES
@@ -234,7 +235,7 @@ class Writer(FileWriter):
                 pixels = np.asarray(packed.values[level], np.uint8)
                 for first, end in runs(rows):
                     offset = self._offsets[level] + int(rows[first]) * pixels[0].nbytes
-                    _write_all(self._descriptor, pixels[first:end].data.cast("B"), offset)
+                    write_all(self._descriptor, pixels[first:end].data.cast("B"), offset)
         self._pending.append(rows)
 
     def _forget(self, rows: NDArray[np.int64]) -> None:
@@ -260,7 +261,7 @@ class Writer(FileWriter):
         for place, table in enumerate(self._tables):
             for first, end in runs(rows):
                 data = self.digests[rows[first:end], place].tobytes()
-                _write_all(self._descriptor, memoryview(data), table + int(rows[first]) * ROW_DIGEST_BYTES)
+                write_all(self._descriptor, memoryview(data), table + int(rows[first]) * ROW_DIGEST_BYTES)
 
     def finish(
         self,
@@ -279,18 +280,29 @@ class Writer(FileWriter):
             self._structure.create_dataset(name, data=data, track_times=False)
         if labels is not None:
             self._structure.create_dataset("labels", data=np.asarray(labels, "<i8"), track_times=False)
+        covered = self._covered(*texts, *(() if labels is None else ("labels",)))
         self._structure.close()
         with system_errors(self.path):
             for offset, content in self._log.writes:
                 start = max(len(_MAGIC) - offset, 0)  # the signature stays out
-                _write_all(self._descriptor, memoryview(content)[start:], offset + start)
-            os.ftruncate(self._descriptor, self._log.size)
+                write_all(self._descriptor, memoryview(content)[start:], offset + start)
+            rest = blocks.uncovered(self._log.size, covered)
+            blocks.append(self._descriptor, self._log.size, rest, _with_signature)
             flush_data(self._descriptor)
-            _write_all(self._descriptor, memoryview(_MAGIC), 0)
+            write_all(self._descriptor, memoryview(_MAGIC), 0)
             publish(self._temporary, self.path)
         self._finished = True
         self.close()
         return manifest
+
+    def _covered(self, *names: str) -> list[blocks.Range]:
+        """Where what has a digest of its own lies: pixels, their digests, and the data sets of the given names."""
+        found = []
+        for name in (*map(name_of, self._levels), *(f"digests/{name_of(k)}" for k in self._levels), *names):
+            data = self._structure[name]
+            start = int(data.id.get_offset())
+            found.append((start, start + data.nbytes))
+        return found
 
     def discard(self) -> None:
         """See `PyramidWriter.discard`."""
@@ -306,11 +318,9 @@ class Writer(FileWriter):
             os.close(descriptor)
 
 
-def _write_all(descriptor: int, view: memoryview, offset: int) -> None:
-    """``pwrite`` until everything is written."""
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
+def _with_signature(offset: int, data: bytes) -> bytes:
+    """A block as it will be when the signature is there."""
+    return _MAGIC + data[len(_MAGIC) :] if offset == 0 else data
 
 
 def _read_all(descriptor: int, size: int, offset: int) -> bytes:

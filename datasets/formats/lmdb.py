@@ -17,6 +17,7 @@ import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets import blocks
 from datasets.atomic import claim, publish, system_errors
 from datasets.codecs import ENCODERS, decode
 from datasets.errors import InputError
@@ -275,7 +276,9 @@ class Writer(FileWriter):
         with self._errors():
             self._put(entries)
             self._commit()
+            end = (self._opened().info()["last_pgno"] + 1) * _PAGE_BYTES
             self._close_environment()
+            blocks.append(self._descriptor, end, [(0, end)])
             publish(self._temporary, self.path)
         self._finished = True
         self.close()

@@ -28,7 +28,8 @@ def test_a_truncated_data_set_is_refused(variant, tmp_path):
     write(variant, path, some_images(3, 16))
     file = largest_file(path)
     content = file.read_bytes()
-    for size in [0, 1, 7, 8, 100, *range(len(content) // 3, len(content), len(content) // 7), len(content) - 1]:
+    end = len(content) - 32 - int.from_bytes(content[-16:-8], "little")  # behind it are digests, for `toolkit verify`
+    for size in [0, 1, 7, 8, 100, *range(end // 3, end, end // 7), end - 1]:
         file.write_bytes(content[:size])
         with pytest.raises(InputError, match=r"cut short|cannot be read|is not a pyramid|has no manifest|damaged"):
             formats.open_pyramid(path)

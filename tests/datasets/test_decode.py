@@ -10,6 +10,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
@@ -230,6 +231,55 @@ def test_colour_of_16_bits_is_scaled_and_rounded_exactly(tmp_path):
         pixels, notes = decode_with_notes(data, "a")
         assert np.array_equal(pixels, expected)
         assert notes.applied == ("16-bit",)
+
+
+@pytest.mark.parametrize("tile", [None, (16, 32)])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_planes_of_a_tiff_are_decoded_right_or_refused(rng, tmp_path, planar, channels, bits, order, tile):
+    """Against another library; every value is drawn, so that a plane or a byte in the wrong place shows."""
+    values = rng.integers(0, 1 << bits, (48, 80, channels)).astype(f"u{bits // 8}")
+    exact = tifffile_pixels(values)
+    for compression, predictor in ((None, None), ("deflate", None), ("deflate", True)):
+        file = tmp_path / "planes.tif"
+        tifffile.imwrite(
+            file,
+            values if planar == "contig" else np.ascontiguousarray(values.transpose(2, 0, 1)),
+            photometric="minisblack" if channels == 2 else "rgb",
+            extrasamples=["unassalpha"] if channels in (2, 4) else None,
+            planarconfig=planar,
+            compression=compression,
+            predictor=predictor,
+            byteorder=order,
+            tile=tile,
+            rowsperstrip=None if tile else 7,
+        )
+        back = tifffile.imread(file)
+        assert np.array_equal(back if planar == "contig" else back.transpose(1, 2, 0), values)
+        if bits == 16 and channels == 2:  # a kind that Pillow does not know
+            assert "is not an image" in refused(file, "planes.tif")
+        elif planar == "separate" and (channels == 2 or (bits == 16 and compression is None)):
+            kind = "of LA pixels" if channels == 2 else "16-bit"
+            for attempt in (decode, upright_size):
+                with pytest.raises(
+                    InputError, match=r"planes\.tif is an? .*planar TIFF.*; save it with interleaved"
+                ) as no:
+                    attempt(file, "planes.tif")
+                assert kind in str(no.value)
+        else:
+            low_byte_lost = planar == "separate" and bits == 16  # of the colour, and of the opacity
+            error = np.abs(decode(file, "planes.tif").astype(int) - exact).max()
+            assert error <= (channels - 2 if low_byte_lost else 0)
+
+
+def tifffile_pixels(values):
+    """Exact pixels of RGB, RGBA or grey with alpha, shape (H, W, C), on white."""
+    eight = np.rint(values / np.iinfo(values.dtype).max * 255)
+    if values.shape[2] == 3:
+        return eight
+    return composited(eight[..., :-1], eight[..., -1], (255, 255, 255))
 
 
 def test_turned_colour_of_16_bits(rng):
@@ -642,6 +692,17 @@ def test_list_images_follows_links_but_not_in_circles(tmp_path):
     found = [path.relative_to(photos).as_posix() for path in list_images(photos)]
     assert found == ["dangling.png", "in/a.png", "linked/b.png"]
     assert "No such file" in refused(photos / "dangling.png")
+
+
+def test_a_link_to_itself_is_one_bad_image(tmp_path):
+    (tmp_path / "a.png").write_bytes(encoded(np.zeros((2, 2, 3), np.uint8)))
+    (tmp_path / "self.jpg").symlink_to("self.jpg")
+    (tmp_path / "to.gif").symlink_to("fro.gif")
+    (tmp_path / "fro.gif").symlink_to("to.gif")
+    found = list_images(tmp_path)
+    assert [path.name for path in found] == ["a.png", "fro.gif", "self.jpg", "to.gif"]
+    for file in found[1:]:
+        assert "symbolic links" in refused(file)  # the system's own words
 
 
 def test_list_images_of_nothing(tmp_path):

@@ -175,6 +175,60 @@ with hired(1, sys.argv[1]) as workers:
     assert done.stderr == ""
 
 
+def test_work_waits_for_a_worker_and_ends_if_none_comes(tmp_path):
+    script = """
+import sys, time
+import growgan
+from datasets.errors import InputError
+from toolkit.engine import cluster
+from toolkit.engine.workers import hired
+
+cluster._LOOK, cluster._SILENT, cluster._ABANDONED = 0.2, 1, 100
+with hired(1, sys.argv[1]) as workers:
+    for number, _ in enumerate(workers.in_order(time.sleep, [0.1] * 20)):
+        if number == 2:
+            print("begun", flush=True)
+    print("done", number, flush=True)
+    cluster._ABANDONED = 3
+    try:
+        for number, _ in enumerate(workers.in_order(time.sleep, [0.1] * 10_000)):
+            if number == 2:
+                print("begun", flush=True)
+    except InputError as error:
+        print(error)
+"""
+    started = Processes(tmp_path)
+    said = tmp_path / "said"
+    try:
+        worker = started.worker()
+        with said.open("w") as errors:
+            command = [sys.executable, "-c", script, started.address]
+            work = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=ENVIRONMENT)
+        started.running.append(work)
+        assert work.stdout.readline() == "begun\n"
+        worker.kill()
+        wait_until(said.read_text)
+        assert said.read_text() == f"no worker is left at {started.address}; waiting for one, up to 100 s\n"
+        worker = started.worker()
+        assert work.stdout.readline() == "done 19\n"
+        assert work.stdout.readline() == "begun\n"
+        worker.kill()
+        since = time.monotonic()
+        last = work.communicate(timeout=SECONDS)[0]
+        assert time.monotonic() - since > 2
+        assert last == (
+            f"the scheduler {started.address} has no workers left; none came for 3 s; "
+            "start some with dask worker HOST:PORT\n"
+        )
+        assert [line.split(";")[0] for line in said.read_text().splitlines()] == [
+            f"no worker is left at {started.address}",
+            f"a worker is there again at {started.address}",
+            f"no worker is left at {started.address}",
+        ]
+    finally:
+        started.stop()
+
+
 def test_a_killed_scheduler_is_one_line_and_the_build_goes_on_without_it(processes, source, tmp_path):
     out = tmp_path / "set.h5"
     build = begin(source, out, "--resolution", "256", "--scheduler", processes.address, folder=tmp_path)

@@ -130,15 +130,12 @@ def state(path):
     return reader.manifest, reader.sources(), pixels, None if labels is None else labels.tolist()
 
 
-def test_any_flipped_byte_is_found_or_changes_nothing_that_is_read(built, bars, tmp_path):
-    """All over the file, structure included, nothing else than a fault or one clear error, and no hanging.
-
-    The bytes that change nothing are the ones that the HDF5 library leaves unused.
-    """
+def test_any_flipped_byte_is_found(built, bars, tmp_path):
+    """All over the file, structure and unused bytes included: a fault or one clear error, and no hanging."""
     built.ledger.unlink()
-    good, before = built.path.read_bytes(), state(built.path)
+    good = built.path.read_bytes()
     positions = range(0, len(good), len(good) // 150)
-    outcomes = {"fault": 0, "refused": 0, "nothing": 0}
+    outcomes = {"fault": 0, "refused": 0}
     for position in positions:
         content = bytearray(good)
         content[position] ^= 1 << position % 8
@@ -148,8 +145,8 @@ def test_any_flipped_byte_is_found_or_changes_nothing_that_is_read(built, bars, 
         except InputError:
             outcomes["refused"] += 1
             continue
-        outcomes["fault" if faults else "nothing"] += 1
-        assert faults or state(built.path) == before
+        outcomes["fault"] += 1
+        assert faults, f"byte {position}"
     assert outcomes["fault"] > 60
     assert outcomes["refused"] > 8
 
@@ -202,9 +199,8 @@ def test_a_flipped_byte_is_found_in_every_format(tmp_path, bars, name):
 
 
 @pytest.mark.parametrize("name", [name for name in STORED if name != "set.h5"])
-def test_any_flipped_byte_of_any_format_is_found_or_changes_nothing(tmp_path, bars, name):
+def test_any_flipped_byte_of_any_format_is_found(tmp_path, bars, name):
     path = write(tmp_path / name, noise(7, 32), labels=[0, 1, 2, 0, 1, 2, 0], **STORED[name])
-    before = state(path)
     outcomes = []
     files = open_pyramid(path).files()
     for file in files:
@@ -218,8 +214,8 @@ def test_any_flipped_byte_of_any_format_is_found_or_changes_nothing(tmp_path, ba
             except InputError:
                 outcomes.append("refused")
                 continue
-            assert faults or state(path) == before
-            outcomes.append("fault" if faults else "nothing")
+            assert faults, f"{file.name}, byte {position}"
+            outcomes.append("fault")
         file.write_bytes(good)
     assert outcomes.count("fault") + outcomes.count("refused") > 20
 
@@ -274,6 +270,6 @@ def test_shards_that_are_missing_or_not_in_their_place(tmp_path, bars, kind):
         two.rename(one)
         (path / "x").rename(two)
     else:
-        one.write_bytes(one.read_bytes()[:-100])
+        one.write_bytes(one.read_bytes()[:-3000])
     with pytest.raises(InputError, match=r"shard-00001\.h5"):
         run(path, bars)

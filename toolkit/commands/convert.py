@@ -11,6 +11,7 @@ from datasets import console
 from toolkit.command_line import (
     PATH,
     check_json,
+    check_resolution,
     facts_table,
     interruptible,
     jobs_option,
@@ -18,6 +19,7 @@ from toolkit.command_line import (
     no_labels_option,
     overwrite_option,
     storage_options,
+    usage_errors,
 )
 from toolkit.derived.conversion import LAYOUTS, PYRAMIDS, convert_pyramid, export, layout_of
 from toolkit.engine.output import Output
@@ -46,6 +48,7 @@ class _Wanted(TypedDict):
 @click.option(
     "--resolution",
     type=int,
+    callback=check_resolution,
     metavar="N",
     help="Side of the finest level to write, or of the only one (stylegan-zip, folder); default the finest there is.",
 )
@@ -84,7 +87,8 @@ def command(
       toolkit convert photos.h5 photos-tf --to tfrecord
       toolkit convert photos.h5 old.h5 --to hdf5-2017
     """  # noqa: D301
-    layout = layout_of(out, to)
+    with usage_errors():
+        layout = layout_of(out, to)
     check_json(json_to)
     if layout not in PYRAMIDS and (encoding is not None or shards > 1 or overwrite):
         raise click.UsageError(f"--encoding, --shards and --overwrite are for pyramids, not for {layout}")

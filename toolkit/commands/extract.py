@@ -8,7 +8,15 @@ import click
 
 from datasets import console
 from datasets.formats import open_pyramid
-from toolkit.command_line import PATH, check_json, interruptible, jobs_option, json_option
+from toolkit.command_line import (
+    PATH,
+    check_json,
+    check_resolution,
+    interruptible,
+    jobs_option,
+    json_option,
+    usage_errors,
+)
 from toolkit.derived import extraction
 from toolkit.engine.workers import num_cores
 
@@ -19,7 +27,9 @@ from toolkit.engine.workers import num_cores
 @click.option("--rows", metavar="LIST", help="Rows, such as 0,5,10-20 (both ends included).")
 @click.option("--num", type=click.IntRange(1), metavar="N", help="So many rows at random, instead.")
 @click.option("--seed", type=click.IntRange(0, (1 << 64) - 1), default=0, show_default=True, help="Chooses them.")
-@click.option("--resolution", type=int, metavar="N", help="Side of the level; default the finest.")
+@click.option(
+    "--resolution", type=int, callback=check_resolution, metavar="N", help="Side of the level; default the finest."
+)
 @jobs_option
 @json_option
 def command(
@@ -43,9 +53,11 @@ def command(
     """  # noqa: D301
     if (rows is None) == (num is None):
         raise click.UsageError("pass --rows or --num, one of the two")
+    with usage_errors():
+        wanted = None if rows is None else extraction.parse_rows(rows)
     check_json(json_to)
     size = open_pyramid(pyramid).manifest.num_images
-    chosen = extraction.parse_rows(rows, size) if rows is not None else extraction.random_rows(num or 0, seed, size)
+    chosen = extraction.random_rows(num or 0, seed, size) if wanted is None else extraction.check_rows(wanted, size)
     with interruptible(keeps=False):
         done = extraction.extract(
             pyramid, out_dir, chosen, resolution=resolution, jobs=jobs or num_cores(), progress=console.progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,22 @@ from PIL import ImageColor
 
 from datasets import console
 from datasets.decode import MAX_PIXELS
+from datasets.formats import writer_module
 from datasets.levels import resolution_of
 from toolkit import estimate as estimation
 from toolkit import selection, sources
 from toolkit.build import build
-from toolkit.command_line import PATH, check_json, facts_table, jobs_option, json_option, overwrite_option
+from toolkit.command_line import (
+    PATH,
+    check_json,
+    check_resolution,
+    facts_table,
+    jobs_option,
+    json_option,
+    overwrite_option,
+    usage_errors,
+)
+from toolkit.engine.cluster import PREFIX
 from toolkit.engine.output import Output
 from toolkit.engine.summary import Summary
 from toolkit.engine.workers import num_cores
@@ -50,6 +62,7 @@ class _Colour(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--resolution",
     type=int,
+    callback=check_resolution,
     metavar="N",
     help="Side of the finest level: a power of two from 4 to 2048. Needed unless all crops already have such a side.",
 )
@@ -160,6 +173,10 @@ def command(
     )
     if scheduler is not None and jobs is not None:
         raise click.UsageError("--jobs is for threads of this machine; with --scheduler the cluster has its own number")
+    if scheduler is not None and not re.fullmatch(rf"{PREFIX}[^/]+:\d+", scheduler):
+        raise click.UsageError(f"--scheduler {scheduler} is no address of a Dask scheduler; write {PREFIX}HOST:PORT")
+    with usage_errors():
+        writer_module(out)
     check_json(json_to)
     output = Output(path=out, shards=shards, encoding=encoding, overwrite=overwrite)
     if dry_run:
@@ -167,6 +184,7 @@ def command(
         console.say(facts_table(estimate.table()))
         if json_to:
             console.write_json(json_to, estimate.to_json())
+        estimate.check_fits(output)
         return
     try:
         summary = build(

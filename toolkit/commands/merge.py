@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from datasets import console
+from datasets.formats import writer_module
 from toolkit.command_line import (
     PATH,
     check_json,
+    check_resolution,
     facts_table,
     interruptible,
     jobs_option,
@@ -17,6 +19,7 @@ from toolkit.command_line import (
     no_labels_option,
     overwrite_option,
     storage_options,
+    usage_errors,
 )
 from toolkit.derived import merging
 from toolkit.engine.output import Output
@@ -27,7 +30,11 @@ from toolkit.engine.workers import num_cores
 @click.argument("out", type=PATH)
 @click.argument("pyramids", type=PATH, nargs=-1, required=True)
 @click.option(
-    "--resolution", type=int, metavar="N", help="Side of the finest level; needed if it is not the same in all."
+    "--resolution",
+    type=int,
+    callback=check_resolution,
+    metavar="N",
+    help="Side of the finest level; needed if it is not the same in all.",
 )
 @storage_options
 @no_labels_option
@@ -56,6 +63,8 @@ def command(
       toolkit merge all.lmdb old.h5 new.h5 newer.lmdb --encoding webp
       toolkit merge small.h5 faces-1024.h5 faces-256.h5 --resolution 256
     """  # noqa: D301
+    with usage_errors():
+        writer_module(out)
     check_json(json_to)
     output = Output(path=out, shards=shards, encoding=encoding, overwrite=overwrite)
     with interruptible(keeps=True):

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from datasets import console
-from toolkit.command_line import PATH, check_json, facts_table, interruptible, jobs_option, json_option
+from datasets.formats import writer_module
+from toolkit.command_line import PATH, check_json, facts_table, interruptible, jobs_option, json_option, usage_errors
 from toolkit.derived import splitting
 from toolkit.engine.output import Output
 from toolkit.engine.workers import num_cores
@@ -69,8 +70,11 @@ def command(
     given = len(fractions or counts or ())
     if given != len(outs):
         raise click.UsageError(f"{given} shares for {len(outs)} outputs; give every output one")
+    with usage_errors():
+        shares = splitting.Shares(fractions or (), tuple(int(count) for count in counts or ()))
+        for out in outs:
+            writer_module(out)
     check_json(json_to)
-    shares = splitting.Shares(fractions or (), tuple(int(count) for count in counts or ()))
     with interruptible(keeps=True):
         parts = splitting.split(
             pyramid,

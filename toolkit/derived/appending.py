@@ -45,7 +45,7 @@ def append(
         the manifest of `path` records. (Images that the options leave out as near-duplicates are compared with each
         other, not with those that are there.)
     labels : bool
-        Keep the labels, see `toolkit.derived.lineage.labels_of`; those of images if `path` has labels.
+        Keep the labels, see `toolkit.derived.lineage.labels_of`: of both or, if neither has any, of none.
     kind : str or None
         Name of the source module that opens `more`; None: it is recognised.
     skip_bad : bool
@@ -70,9 +70,7 @@ def append(
     if (recognise(more) if kind is None else [kind]) == ["pyramid"]:
         return join([reader, open_pyramid(more)], output, labels=labels, jobs=jobs, progress=progress)
     side = reader.manifest.resolution
-    labels = labels and reader.manifest.labels_digest is not None
-    if labels and open_source(more, kind).label_names is None:
-        raise InputError(f"{more} has no labels, but {path} has; pass --no-labels to make a data set without any")
+    labels = labels and _both_have_labels(path, reader.manifest.labels_digest is not None, more, kind)
     options = dataclasses.replace(options_of(reader.manifest, path), kind=kind, labels=labels, skip_bad=skip_bad)
     built = path.with_name(f".{path.name}.more.h5")
     if (done := _done_before(reader, built)) is not None:
@@ -83,6 +81,14 @@ def append(
     done = join([reader, new], output, resolution=side, names=names, labels=labels, jobs=jobs, progress=progress)
     _remove(built)
     return done
+
+
+def _both_have_labels(path: Path, labelled: bool, more: Path, kind: str | None) -> bool:
+    """Whether the rows and the new images have labels; an InputError if only the ones or the others have."""
+    if labelled == (open_source(more, kind).label_names is not None):
+        return labelled
+    without, having = (more, path) if labelled else (path, more)
+    raise InputError(f"{without} has no labels, but {having} has; pass --no-labels to make a data set without any")
 
 
 def _done_before(reader: PyramidReader, built: Path) -> Assembled | None:

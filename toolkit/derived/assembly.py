@@ -13,6 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,18 @@ from numpy.typing import NDArray
 from datasets import formats
 from datasets.atomic import replacing
 from datasets.errors import InputError
-from datasets.formats import Packed, PyramidReader, PyramidWriter
+from datasets.formats import Packed, Packer, PyramidReader, PyramidWriter
 from datasets.levels import levels_up_to, name_of, resolution_of
 from datasets.manifest import Manifest, level_digest
 from toolkit import ledger
 from toolkit.engine.meter import Meter
-from toolkit.engine.output import Output
+from toolkit.engine.output import Output, to_be_continued
 from toolkit.engine.progress import Progress
 from toolkit.engine.workers import in_order
 
 _BATCH_BYTES = 1 << 22  # pixels that a thread holds at a time
 _MOST_ROWS = 256  # of a batch, so that the progress bar moves
+_SAMPLE_ROWS = 16  # to find out how small they become
 _FLUSH_SECONDS = 5.0  # what a kill can cost
 
 Task = tuple[PyramidReader, NDArray[np.int64], NDArray[np.int64]]  # from where, its rows, the new rows
@@ -156,8 +158,7 @@ def check_output(output: Output, inputs: Iterable[PyramidReader]) -> None:
     InputError
     """
     for reader in inputs:
-        if output.path.exists() and output.path.samefile(reader.path):
-            raise InputError(f"{output.path} is what would be read; choose another name for the output")
+        output.check_read(reader.path)
     output.check_place()
 
 
@@ -189,7 +190,7 @@ def assemble(
     started = time.monotonic()
     names = [name for part in parts for name in _names_of(part)]
     wanted = np.concatenate([_digests_of(part, top) for part in parts])
-    output.check_space(len(wanted), resolution_of(top))
+    output.check_space(len(wanted), resolution_of(top), partial(_sample, parts, top))
     with formats.create(
         output.path,
         len(wanted),
@@ -212,11 +213,18 @@ def assemble(
             if all(writer.stored(row) is None for row in range(len(wanted))):
                 writer.discard()
             elif isinstance(error, InputError):
-                raise InputError(f"{error}; what is done is kept, and the same command goes on with it") from None
+                raise to_be_continued(error) from None
             raise
     reader = formats.open_pyramid(output.path)
     seconds = time.monotonic() - started
     return Assembled.of(reader, copied=len(missing), resumed=len(wanted) - len(missing), seconds=seconds)
+
+
+def _sample(parts: Sequence[Part], top: int, packer: Packer) -> Packed:
+    """Some rows, spread over the largest part."""
+    part = max(parts, key=lambda part: len(part.rows))
+    rows = part.rows[:: -(-len(part.rows) // _SAMPLE_ROWS)]
+    return packer({level: part.reader.level(level).gather(rows) for level in levels_up_to(top)})
 
 
 def _names_of(part: Part) -> Iterator[str]:

@@ -44,7 +44,7 @@ class Extracted:
         return {"path": str(self.path), "resolution": self.resolution, "images": self.images}
 
 
-def parse_rows(text: str, num_images: int) -> list[int]:
+def parse_rows(text: str) -> list[int]:
     """Row numbers from a text such as ``0,5,10-20``: single rows and ranges, both ends included.
 
     Returns
@@ -55,7 +55,7 @@ def parse_rows(text: str, num_images: int) -> list[int]:
     Raises
     ------
     InputError
-        If the text is something else, or there is no such row.
+        If the text is something else.
     """
     rows: set[int] = set()
     for piece in text.split(","):
@@ -65,10 +65,15 @@ def parse_rows(text: str, num_images: int) -> list[int]:
         low, high = int(first), int(last or first)
         if low > high:
             raise InputError(f"--rows {text}: {piece.strip()} runs backwards; write {high}-{low}")
-        if high >= num_images:
-            raise InputError(f"--rows {text}: there is no row {high}; the rows are 0 to {num_images - 1}")
         rows.update(range(low, high + 1))
     return sorted(rows)
+
+
+def check_rows(rows: list[int], num_images: int) -> list[int]:
+    """Give the rows back, if a pyramid of so many images has them all; otherwise raise an InputError."""
+    if rows[-1] >= num_images:
+        raise InputError(f"--rows: there is no row {rows[-1]}; the rows are 0 to {num_images - 1}")
+    return rows
 
 
 def random_rows(num: int, seed: int, num_images: int) -> list[int]:

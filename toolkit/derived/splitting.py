@@ -22,10 +22,21 @@ from toolkit.engine.progress import Progress
 
 @dataclasses.dataclass(frozen=True)
 class Shares:
-    """How many rows each part gets: fractions of all, or numbers of rows; one of the two."""
+    """How many rows each part gets: fractions of all, or numbers of rows; one of the two.
+
+    Raises
+    ------
+    InputError
+        If the fractions are more than all.
+    """
 
     fractions: tuple[Fraction, ...] = ()
     counts: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if sum(self.fractions) > 1:
+            shown = float(sum(self.fractions))
+            raise InputError(f"--fractions add up to {shown:g}, more than 1; make them smaller")
 
     def of(self, size: int) -> list[int]:
         """Rows of each part, of `size` in all.
@@ -43,9 +54,6 @@ class Shares:
             if sum(counts) > size:
                 raise InputError(f"--counts ask for {sum(counts)} rows, but there are {size}; ask for fewer")
         else:
-            if sum(self.fractions) > 1:
-                shown = float(sum(self.fractions))
-                raise InputError(f"--fractions add up to {shown:g}, more than 1; make them smaller")
             shares = [share * size for share in self.fractions]
             counts = [int(share) for share in shares]
             rest = int(sum(shares)) - sum(counts)

@@ -1,12 +1,14 @@
 """The same function on many things at once, by the workers of a Dask cluster, through joblib's Dask backend.
 
 The cluster shares a file system with this machine: workers open the source themselves, under the same path, and send
-back what is to be written; this process alone writes. A task goes out again when its worker dies. Whatever could give
-other pixels than here (versions of growgan and of the libraries that decode) is refused by the worker.
+back what is to be written; this process alone writes. A task goes out again when its worker dies; when the last one has
+died that is said, and for two minutes the work waits for another. Whatever could give other pixels than here (versions
+of growgan and of the libraries that decode) is refused by the worker.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import importlib.metadata
@@ -14,6 +16,8 @@ import logging
 import pickle
 import re
 import socket
+import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -21,6 +25,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from datasets.console import say
 from datasets.errors import InputError
 from toolkit.engine.versions import deciding_versions
 
@@ -30,6 +35,9 @@ Result = TypeVar("Result")
 PREFIX = "dask://"
 _TIMEOUT = 10.0  # seconds to wait for the scheduler and for a first worker
 _STALLED = 600.0  # seconds after which a task that has not come back never will
+_LOOK = 1.0  # seconds between two looks at whether there is a worker
+_SILENT = 5.0  # seconds without any worker after which that is said: one that is restarted needs no words
+_ABANDONED = 120.0  # seconds without any worker after which the work ends
 _PER_ROUND = 2  # tasks for each core in one call of joblib; two calls are under way at a time
 
 
@@ -95,11 +103,14 @@ class Cluster:
         work = pickle.dumps((deciding_versions(), pickle.dumps(function)))
         waiting = iter(tasks)
         rounds: deque[Generator[tuple[Result | None, InputError | None], None, None]] = deque()
+        backends: list[Any] = []
         with contextlib.ExitStack() as stack, self._one_line():
             stack.callback(_drop, rounds)
+            stack.enter_context(self._watched(backends))
             while True:
                 while len(rounds) < 2 and (calls := list(islice(waiting, _PER_ROUND * self.size))):
-                    rounds.append(self._begin(work, calls))
+                    backends[:] = [*backends[-1:], _backend(self._client, self.size)]
+                    rounds.append(self._begin(backends[-1], work, calls))
                 if not rounds:
                     return
                 for result, error in rounds[0]:
@@ -108,14 +119,45 @@ class Cluster:
                     yield result  # type: ignore[misc]  # there is no result only if there is an error
                 rounds.popleft()
 
-    def _begin(self, work: bytes, tasks: list[Task]) -> Generator[Any, None, None]:
-        backend = _backend(self._client)
+    def _begin(self, backend: Any, work: bytes, tasks: list[Task]) -> Generator[Any, None, None]:
         with self._joblib.parallel_config(backend=backend):
             parallel = self._joblib.Parallel(
                 return_as="generator", batch_size=1, pre_dispatch="all", timeout=_STALLED, n_jobs=-1
             )
         outcome: Generator[Any, None, None] = parallel((_Call(work, task), (), {}) for task in tasks)
         return outcome
+
+    @contextlib.contextmanager
+    def _watched(self, backends: list[Any]) -> Iterator[None]:
+        """Say it when there is no worker left, and end the work of the `backends` if none comes: Dask waits forever."""
+        done = threading.Event()
+
+        def watch() -> None:
+            seen, told = time.monotonic(), False
+            while not done.wait(_LOOK):
+                try:
+                    present = bool(self._client.ncores())
+                except (Exception, asyncio.CancelledError):  # noqa: BLE001, S112  the work itself tells of a lost scheduler
+                    continue
+                gone = time.monotonic() - seen
+                if present:
+                    if told:
+                        say(f"a worker is there again at {self._address}; going on")
+                    seen, told = time.monotonic(), False
+                elif gone > _ABANDONED:
+                    for backend in list(backends):
+                        backend.abandon(self._no_workers(f" left; none came for {_ABANDONED:.0f} s"))
+                elif gone > _SILENT and not told:
+                    say(f"no worker is left at {self._address}; waiting for one, up to {_ABANDONED:.0f} s")
+                    told = True
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join(_LOOK)
 
     @contextlib.contextmanager
     def _one_line(self) -> Iterator[None]:
@@ -136,8 +178,8 @@ class Cluster:
                 f"the connection to the Dask scheduler {self._address} was lost; see that it runs"
             ) from None
 
-    def _no_workers(self) -> InputError:
-        return InputError(f"the scheduler {self._address} has no workers; start some with dask worker HOST:PORT")
+    def _no_workers(self, since: str = "") -> InputError:
+        return InputError(f"the scheduler {self._address} has no workers{since}; start some with dask worker HOST:PORT")
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
@@ -145,29 +187,44 @@ def _host_and_port(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _backend(client: Any) -> Any:
-    """Dask backend of joblib, except for two things.
+def _backend(client: Any, num_cores: int) -> Any:
+    """Dask backend of joblib, except for three things.
 
-    With one core joblib would compute in this process. And the backend forgets to say that a task failed without a
-    result, as one does that kills its workers: joblib would wait for it forever.
+    With one core joblib would compute in this process, and with none it would give up at once. The backend forgets to
+    say that a task failed without a result, as one does that kills its workers: joblib would wait for it forever. And
+    what it waits for can be abandoned.
     """
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):  # type: ignore[misc]
-        def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(2, int(super().effective_n_jobs(n_jobs)))
+        def __init__(self) -> None:
+            super().__init__(client=client)
+            self._unfinished: dict[Any, Callable[[Any], None]] = {}
+
+        def effective_n_jobs(self, n_jobs: int) -> int:  # noqa: ARG002  joblib's
+            return max(2, num_cores)
 
         def submit(self, func: Any, callback: Callable[[Any], None]) -> Any:
             future = super().submit(func, callback)
-            future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
+            self._unfinished[future] = callback
+            future.add_done_callback(self._finish)
             return future
+
+        def _finish(self, future: Any) -> None:
+            callback = self._unfinished.pop(future)
+            if future.exception():
+                callback(future.exception())
+
+        def abandon(self, error: Exception) -> None:
+            for callback in list(self._unfinished.values()):
+                callback(error)
 
         def retrieve_result_callback(self, out: Any) -> Any:
             if isinstance(out, BaseException):
                 raise out
             return super().retrieve_result_callback(out)
 
-    return Backend(client=client, wait_for_workers_timeout=_TIMEOUT)
+    return Backend()
 
 
 class _Call:

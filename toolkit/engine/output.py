@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from datasets.atomic import check_writable, partial_path, system_errors
+from datasets.codecs import ENCODERS
 from datasets.errors import InputError
 from datasets.formats import is_pyramid, suffixes
 from datasets.levels import level_of, levels_up_to, resolution_of
 from datasets.manifest import ROW_DIGEST_BYTES
+from datasets.packing import Packed, Packer
 from toolkit import ledger
 
 
@@ -55,18 +58,45 @@ class Output:
             raise InputError(f"{path} exists already; choose another name, remove it, or pass --overwrite")
         check_writable(ledger.path_of(path), overwrite=True)  # without its data set it describes nothing
 
-    def check_space(self, num_rows: int, resolution: int) -> None:
-        """Refuse a build that would fill the disk.
+    def check_read(self, path: Path) -> None:
+        """Refuse an output that is what would be read, a folder of shards around it, or a shard of it.
 
         Raises
         ------
         InputError
-            If raw pixels need more than is free; how small encoded ones become is known only afterwards.
         """
-        levels = levels_up_to(level_of(resolution))
-        needed = num_rows * sum(3 * resolution_of(level) ** 2 + ROW_DIGEST_BYTES for level in levels)
+        out = self.path
+        if not (out.exists() and path.exists()):
+            return
+        around = any(out.samefile(place) for place in (path, *path.resolve().parents))
+        if around or (path.is_dir() and out.parent.samefile(path) and is_pyramid(path)):
+            raise InputError(f"{out} is what would be read; choose another name for the output")
+
+    def check_space(self, num_rows: int, resolution: int, sample: Callable[[Packer], Packed]) -> None:
+        """Refuse a build that would fill the disk.
+
+        Parameters
+        ----------
+        num_rows, resolution : int
+        sample : callable
+            ``sample(packer)`` gives some of the rows. Called only if pixels are encoded: how small they become depends
+            on what they show. A sample can be wrong, so only what is too large by a tenth is refused.
+
+        Raises
+        ------
+        InputError
+            If the rows need more than is free.
+        """
+        lmdb = self.path.suffix.lower() == ".lmdb"
+        if self.encoding in (None, "raw"):
+            levels = levels_up_to(level_of(resolution))
+            lengths = [*(3 * resolution_of(level) ** 2 for level in levels), ROW_DIGEST_BYTES * len(levels)]
+            needed = num_rows * stored_bytes(lengths, lmdb=lmdb)
+        else:
+            rows = sample(Packer(resolution, ENCODERS[self.encoding]))
+            needed = round(0.9 * num_rows * packed_bytes(rows, lmdb=lmdb) / len(rows))
         free = shutil.disk_usage(self.path.parent).free + _used(partial_path(self.path))
-        if needed > free and self.encoding in (None, "raw"):
+        if needed > free:
             raise InputError(
                 f"cannot write {self.path}: its {num_rows} rows need {needed / 1e6:.1f} MB, but {self.path.parent} has "
                 f"{free / 1e6:.1f} MB free; free space, choose another disk or a smaller --resolution"
@@ -80,6 +110,34 @@ class Output:
                 shutil.rmtree(leftover)
             elif leftover.is_file() and self.shards > 1:
                 leftover.unlink()
+
+
+def stored_bytes(lengths: list[int], *, lmdb: bool) -> int:
+    """Bytes that values of these lengths take up in a file.
+
+    LMDB gives a value of more than half a page whole pages of its own, and packs several smaller ones into a page,
+    which is then never quite full.
+    """
+    if not lmdb:
+        return sum(lengths)
+    return sum(
+        -(-(length + 16) // _PAGE) * _PAGE if 2 * length > _PAGE else round((length + 30) / _FULL) for length in lengths
+    )
+
+
+_PAGE, _FULL = 4096, 0.7  # bytes of a page of LMDB; how full pages are that hold several values
+
+
+def packed_bytes(rows: Packed, *, lmdb: bool) -> int:
+    """Bytes that rows take up in a file."""
+    values = [value if isinstance(value, bytes) else value.data for row in rows.values.values() for value in row]
+    return stored_bytes([memoryview(value).nbytes for value in (*values, *rows.digests)], lmdb=lmdb)
+
+
+def to_be_continued(error: InputError) -> InputError:
+    """The error with what to do next, if what is done is kept."""
+    text = str(error).removesuffix("; run the same command again")
+    return InputError(f"{text}; what is done is kept, and the same command goes on with it")
 
 
 def _used(path: Path) -> int:

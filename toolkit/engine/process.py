@@ -199,14 +199,16 @@ def make(source: Source, options: Options, resolution: int, pack: Packer, task: 
     for part in task.parts:
         item = source[part.index]
         if (item.name, item.stamp) != (part.name, part.stamp):
-            raise changed(item.where)
+            raise changed(item.where, gone=_gone(source, item))
         try:
             pixels, found = _read_part(source, options, part, item)
             boxes = _boxes(item, options, resolution, found["width"], found["height"])
         except (InputError, OSError) as error:
+            if part.stamp and _gone(source, source[part.index]):
+                raise changed(item.where, gone=True) from None
             raise bad_image(_reason(item, error), item) from None
         if len(boxes) != part.total or (part.stamp and source[part.index].stamp != part.stamp):
-            raise changed(item.where)
+            raise changed(item.where, gone=_gone(source, source[part.index]))
         for box in boxes[part.first : part.first + part.count]:
             cut(pixels, box, resolution, options.resample, background=options.background, out=squares[row])
             row += 1
@@ -242,9 +244,25 @@ def bad_image(reason: str, item: Item) -> InputError:
     return InputError(f"{where}; or pass --skip-bad to leave such images out")
 
 
-def changed(where: str) -> InputError:
+def changed(where: str, *, gone: bool) -> InputError:
     """Error for a source that is not what it was."""
-    return InputError(f"{where} has changed since the build began; run the same command again")
+    if gone:
+        return InputError(f"{where} was there when the build began and is gone; put it back or do without it; {_AGAIN}")
+    return InputError(f"{where} has changed since the build began; {_AGAIN}")
+
+
+_AGAIN = "run the same command again"
+
+
+def _gone(source: Source, item: Item) -> bool:
+    """Whether an image that was there is not, as far as its stamp tells."""
+    return item.stamp == "missing" or not source.path.exists()
+
+
+def part_of(found: Look, first: int, per_part: int) -> Part:
+    """Crops of an image from number `first` on, at most `per_part`."""
+    count = min(per_part, found.num_crops - first)
+    return Part(found.index, found.name, found.stamp, first, count, found.num_crops, found.width * found.height)
 
 
 def _geometry(crop: Crop, width: int, height: int, side: int, resolution: int) -> Iterator[str]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 from datasets.atomic import new_folder
-from datasets.formats import open_pyramid
+from datasets.formats import PyramidReader, open_pyramid
 from toolkit.engine.meter import Meter
 from toolkit.engine.progress import Progress
 from toolkit.exports.rows import (
     Exported,
     check_new_folder,
+    check_space,
     chosen_level,
     dataset_json,
     exported,
@@ -20,6 +23,8 @@ from toolkit.exports.rows import (
 )
 
 _PER_FOLDER = 1000
+_SAMPLE_ROWS = 16  # to find out how large files become
+_BLOCK_BYTES = 4096  # of which file systems give whole ones
 
 
 def export_folder(
@@ -60,6 +65,7 @@ def export_folder(
     names = [f"{row:0{digits}d}.png" for row in range(size)]
     if size > _PER_FOLDER:
         names = [f"{row // _PER_FOLDER:0{digits - 3}d}/{name}" for row, name in enumerate(names)]
+    check_space(out, size * _file_bytes(reader, level))
     with new_folder(out) as folder, progress(size, "writing images") as bar:
         for first in range(0, size, _PER_FOLDER):
             (folder / names[first]).parent.mkdir(exist_ok=True)
@@ -69,3 +75,11 @@ def export_folder(
         content = dataset_json(reader, names) if labelled else {"labels": None}  # sub-folders are no classes
         (folder / "dataset.json").write_text(json.dumps(content), encoding="ascii")
         return exported(out, folder, "folder", reader, [level], labelled=labelled)
+
+
+def _file_bytes(reader: PyramidReader, level: int) -> int:
+    """Bytes of disk that a file takes up, by a sample: less a tenth, for a sample can be wrong."""
+    pixels = reader.level(level)
+    rows = np.arange(0, len(pixels), -(-len(pixels) // _SAMPLE_ROWS))
+    sizes = [-(-len(png(image)) // _BLOCK_BYTES) * _BLOCK_BYTES for image in pixels.gather(rows)]
+    return int(0.9 * sum(sizes) / len(sizes))

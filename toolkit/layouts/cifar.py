@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from datasets import unpickle
 from datasets.archives import plain_text
+from datasets.decode import SUFFIXES
 from datasets.errors import InputError
 from toolkit.layouts.array_source import ArraySource, named
 from toolkit.layouts.byte_ranges import GZIP, AsFile, ByteRange, Inflated, Part, Stored
@@ -81,7 +82,8 @@ def recognises(path: Path, layout: Layout) -> bool:
     batches = {name + suffix for name in (*layout.train, layout.test) for suffix in ("", ".bin")}
     try:
         if path.is_dir():
-            return any(_begins_like_batch(file, layout) for file in _in_folder(path, layout) if file.name in batches)
+            files = _in_folder(_folder_of(path, layout), layout)
+            return any(_begins_like_batch(file, layout) for file in files if file.name in batches)
         if not path.is_file():
             return False
         for file in _in_archive(path):
@@ -99,15 +101,17 @@ class CifarSource(ArraySource):
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self._layout = layout
-        beside = _in_folder(path if path.is_dir() else path.parent, layout)
+        folder = _folder_of(path, layout) if path.is_dir() else path.parent
+        beside = _in_folder(folder, layout)
         files = {file.name: file for file in (beside if path.is_dir() else _in_archive(path))}
-        self._batches = _training_files(files, layout, path) if files or path.is_dir() else [_single(path)]
+        where = folder if path.is_dir() else path
+        self._batches = _training_files(files, layout, where) if files or path.is_dir() else [_single(path)]
         self._about_classes = files or {file.name: file for file in beside}
         # Pixels, labels and even the number of images are only known when a pickle has been read, so it is kept.
         pickles = (number for number, file in enumerate(self._batches) if _is_pickle(file))
         self._pickles = {number: _from_pickle(self._batches[number], layout) for number in pickles}
         self._starts = np.cumsum([0, *map(self._count, range(len(self._batches)))])
-        stamped = [path / file.name for file in self._batches] if path.is_dir() else [path]
+        stamped = [folder / file.name for file in self._batches] if path.is_dir() else [path]
         super().__init__(path, int(self._starts[-1]), (32, 32), stamped)
 
     def find_labels(self) -> Labels:
@@ -241,6 +245,22 @@ def _entry(content: Any, key: str) -> Any:
 
 def _single(path: Path) -> _File:
     return _File(path.name, str(path), Stored(path), path.stat().st_size)
+
+
+def _folder_of(path: Path, layout: Layout) -> Path:
+    """The folder with the files: `path`, or its one subfolder, as unpacking the archive leaves it."""
+    if _in_folder(path, layout):
+        return path
+    subfolders: list[str] = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if Path(entry.path).is_dir():
+                subfolders.append(entry.path)
+            if len(subfolders) > 1 or entry.name.lower().endswith(SUFFIXES):  # a folder of images, perhaps of millions
+                return path
+    return Path(subfolders[0]) if subfolders and _in_folder(Path(subfolders[0]), layout) else path
 
 
 def _in_folder(folder: Path, layout: Layout) -> list[_File]:

@@ -202,6 +202,10 @@ def open_source(path: Path | str, kind: str | None = None, *, labels: bool = Tru
         if path.is_file():
             with path.open("rb"):  # what cannot be read is said here, not by each module in its own way
                 pass
+            if path.stat().st_size == 0:
+                raise InputError(f"{path} is empty; name a source of images: {', '.join(names())}")
+        if path.is_dir() and next(path.iterdir(), None) is None:
+            raise InputError(f"{path} is empty; name a folder of images")
         kinds = recognise(path) if kind is None else [kind]
         if not kinds:
             raise InputError(

@@ -65,6 +65,51 @@ def test_cifar100_in_every_form_has_fine_labels(python, tmp_path):
         assert (source.label_names[0], source.label_names[51], source.label_names[99]) == ("apple", "mushroom", "worm")
 
 
+@pytest.mark.parametrize(
+    ("kind", "python", "inside"),
+    [
+        ("cifar10", True, "cifar-10-batches-py"),
+        ("cifar10", False, "cifar-10-batches-bin"),
+        ("cifar100", True, "cifar-100-python"),
+        ("cifar100", False, "cifar-100-binary"),
+    ],
+)
+def test_the_folder_in_which_the_archive_was_unpacked(kind, python, inside, tmp_path):
+    if kind == "cifar10":
+        files = cifar10_files(IMAGES, LABELS, python=python)
+    else:
+        files = cifar100_files(IMAGES, COARSE, FINE, python=python)
+    path = tmp_path / "data"
+    path.mkdir()
+    direct = write_folder(path / inside, files)
+    write_tar(path / "packed.tar.gz", inside, files)  # as a download leaves it there
+    assert recognise(path) == recognise(direct) == [kind]
+    source, expected = open_source(path), open_source(direct)
+    for found, wanted in zip(everything(source), everything(expected), strict=True):
+        assert np.array_equal(found, wanted)
+    assert source.label_names == expected.label_names
+    assert source.stamp == expected.stamp
+    assert len(pickle.loads(pickle.dumps(source))) == len(expected)
+    train = "data_batch_1" if kind == "cifar10" else "train"
+    os.utime(direct / (train + ("" if python else ".bin")), (1, 1))
+    assert open_source(path).stamp != source.stamp
+
+
+def test_a_folder_that_holds_more_than_the_unpacked_archive_is_a_folder(tmp_path):
+    for number, more in enumerate(("a.png", "b.JPG", "other")):
+        path = tmp_path / str(number)
+        path.mkdir()
+        write_folder(path / "cifar-10-batches-bin", cifar10_files(IMAGES, LABELS, python=False))
+        if more == "other":
+            (path / more).mkdir()
+        else:
+            (path / more).write_bytes(b"?")
+        assert recognise(path) == ["folder"]
+    (path / "other").rmdir()
+    assert recognise(path) == ["cifar10"]
+    assert recognise(tmp_path) == ["folder"]  # two levels down is not looked at
+
+
 def test_one_file_gives_all_its_images(tmp_path):
     for python, suffix in ((True, ""), (False, ".bin")):
         folder = write_folder(tmp_path / f"ten{suffix}", cifar10_files(IMAGES, LABELS, python=python))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 
@@ -11,6 +13,7 @@ from source_examples import noise, png
 
 from datasets.decode import decode
 from datasets.errors import InputError
+from datasets.formats import open_pyramid
 from toolkit import sources
 
 
@@ -90,6 +93,24 @@ def test_a_file_that_vanishes_is_one_bad_image(tmp_path):
         item.size()
     with pytest.raises(FileNotFoundError):
         item.read()
+
+
+def test_a_link_to_itself_is_one_bad_image(tmp_path):
+    folder = make_folder(tmp_path / "photos")
+    (folder / "cats/2.jpg").symlink_to("2.jpg")
+    source = sources.open_source(folder)
+    item = next(source[k] for k in range(len(source)) if source[k].name == "cats/2.jpg")
+    assert (len(source), item.stamp) == (5, "missing")
+    with pytest.raises(InputError, match=r"cats/2\.jpg: .*symbolic links.*; replace it or remove it"):
+        item.size()
+    options = ["--resolution", "16", "--crop", "center"]
+    command = [sys.executable, "-m", "toolkit.cli", "make-pyramid", str(folder), str(tmp_path / "set.h5"), *options]
+    done = subprocess.run([*command, "--skip-bad"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with open_pyramid(tmp_path / "set.h5") as pyramid:
+        assert pyramid.manifest.num_images == 4
+    ledger = (tmp_path / "set.h5.ledger.jsonl").read_text()
+    assert "symbolic links" in ledger
 
 
 def test_names_that_do_not_fit_on_a_line_or_into_utf8(tmp_path):
