@@ -32,8 +32,9 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# A process for each core, so one thread in each: threads that wait for each other would take longer than one alone.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 # The demo: one photograph of the Hubble telescope, which comes inside scikit-image, cut into tiles.
 data/galaxies.h5: | $(READY)

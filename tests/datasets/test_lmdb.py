@@ -24,10 +24,10 @@ def opened(path, **how):
     return lmdb.open(os.fspath(path), subdir=False, lock=False, **how)
 
 
-def write(path, images, encoding="raw", labels=None):
+def write(path, images, encoding="raw", labels=None, label_names=None):
     with formats.create(path, len(images), images.shape[-1], encoding=encoding) as writer:
         writer.write(range(len(images)), writer.pack(pyramid(images)))
-        writer.finish([f"{row}.png" for row in range(len(images))], labels)
+        writer.finish([f"{row}.png" for row in range(len(images))], labels, label_names)
     return path
 
 
@@ -64,16 +64,19 @@ def test_encoded_values_are_files_of_that_kind(tmp_path, images, encoding, magic
         assert json.loads(entries.get(b"layout"))["encoding"] == encoding
 
 
-def test_the_reader_printed_in_the_documentation_works(tmp_path, images):
-    """With lmdb alone, in a process of its own."""
-    path = write(tmp_path / "set.lmdb", images, labels=[2, 3, 1, 2, 1])
+@pytest.mark.parametrize("encoding", ["raw", "png", "webp"])
+@pytest.mark.parametrize("label_names", [None, ["a", "b", "c", "d"]])
+def test_the_reader_printed_in_the_documentation_works(tmp_path, images, encoding, label_names):
+    """With lmdb and Pillow alone, in a process of its own."""
+    path = write(tmp_path / "set.lmdb", images, encoding, labels=[2, 3, 1, 2, 1], label_names=label_names)
     page = Path(__file__).parents[2] / "docs" / "formats.md"
     code = page.read_text(encoding="utf-8").split("```python\n")[2].split("```")[0]
-    assert len(code.splitlines()) <= 12
+    assert len(code.splitlines()) <= 14
     program = [sys.executable, "-I", "-W", "error", "-c", f"path = {str(path)!r}\n{code}"]
     lines = subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert lines[0] == "5 images of 32x32, raw, 3072 bytes the first"
-    assert lines[1] == f"0.png, class 2, mean colour {images[0].mean(axis=(1, 2)).tolist()}"
+    assert lines[0].startswith(f"5 images of 32x32, {encoding}, ")
+    label = "c" if label_names else 2
+    assert lines[1] == f"0.png, class {label}, mean colour {images[0].mean(axis=(1, 2))}"
     assert [file.name for file in tmp_path.iterdir()] == ["set.lmdb"]
 
 
