@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import namedtuple
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -168,7 +169,8 @@ def test_version(run: Run) -> None:
 
 SOURCES = {
     "missing": (lambda path: None, r"does not exist"),
-    "empty folder": (lambda path: path.mkdir(), "holds no images"),
+    "empty folder": (lambda path: path.mkdir(), "source is empty; name a folder of images"),
+    "empty file": (lambda path: path.touch(), "source is empty; name a source of images"),
     "folder of texts": (lambda path: (path.mkdir(), (path / "a.txt").write_text("x")), "holds no images"),
     "not an image": (lambda path: (path.mkdir(), (path / "a.png").write_text("hello")), "a.png is not an image"),
     "empty image": (lambda path: (path.mkdir(), (path / "a.png").write_bytes(b"")), "a.png is empty, not an image"),
@@ -210,8 +212,8 @@ def test_a_truncated_image_is_named_and_can_be_skipped(run: Run, photos: Path, t
 OPTIONS = {
     ("--crop", "none", "--resolution", "16"): (1, "is not square (24x20); use --crop centre or square images"),
     ("--resolution", "32"): (1, "would have to be enlarged from 20 to 32 pixels"),
-    ("--resolution", "17"): (1, "--resolution 17 is not a side a pyramid can have"),
-    ("--resolution", "-4"): (1, "--resolution -4 is not a side"),
+    ("--resolution", "17"): (2, "--resolution 17 is not a side a pyramid can have"),
+    ("--resolution", "-4"): (2, "--resolution -4 is not a side"),
     (): (1, "the crops are 20 pixels wide, so the side of a row must be said: pass --resolution 16 or less"),
     ("--tile", "64"): (1, "holds no tile: 24x20 is less than 64x64"),
     ("--tile", "12"): (1, "the crops are 12 pixels wide"),
@@ -227,6 +229,10 @@ OPTIONS = {
     ("--max-images", "0"): (2, "Invalid value for '--max-images'"),
     ("--jobs", "0"): (2, "Invalid value for '--jobs'"),
     ("--resolutoin", "16"): (2, "No such option"),
+    ("--resolution", "16", "--scheduler", "foo"): (
+        2,
+        "--scheduler foo is no address of a Dask scheduler; write dask://",
+    ),
     ("--resolution", "16", "--max-pixels", "100"): (1, "has 24x20 pixels, more than the 100 allowed"),
     ("--resolution", "16", "--json", "missing/a.json"): (1, "missing does not exist; create it first"),
 }
@@ -254,7 +260,8 @@ def test_bad_outputs(run: Run, photos: Path, tmp_path: Path, out: str, message: 
     (tmp_path / "folder.h5").mkdir()
     (tmp_path / "mine.h5").write_text("mine")
     before = listing(tmp_path)
-    assert message in refused(run("make-pyramid", photos, tmp_path / out, "--resolution", 16))
+    code = 2 if "names no format" in message else 1
+    assert message in refused(run("make-pyramid", photos, tmp_path / out, "--resolution", 16), code)
     assert listing(tmp_path) == before
     assert (tmp_path / "mine.h5").read_text() == "mine"
 
@@ -330,6 +337,19 @@ def test_a_flipped_byte_ends_verify_with_code_1_and_says_where(run: Run, built: 
         f"error: {built} is damaged: 1 fault, the first: data8x8, row 3 (3.png): "
         "the pixels do not match their digest; build it again"
     )
+
+
+def test_a_dry_run_of_what_does_not_fit_ends_with_code_1(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 2000, 2000))
+    arguments = ("make-pyramid", photos, tmp_path / "set.h5", "--resolution", 16, "--dry-run", "--json", "-")
+    code, stdout, stderr = run(*arguments)
+    assert code == 1
+    assert json.loads(stdout)["missing_bytes"] > 0
+    assert "MISSING" in stderr
+    assert "2.0 kB free; free space, choose another disk or a smaller" in stderr.splitlines()[-1]
 
 
 def test_many_faults_are_not_all_printed(run: Run, tmp_path: Path) -> None:

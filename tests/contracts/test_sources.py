@@ -232,7 +232,7 @@ def test_what_is_no_source(tmp_path):
     with pytest.raises(InputError, match="there is no source called 'photos'; it may be one of: "):
         sources.open_source(tmp_path / "notes.jpg", "photos")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(InputError, match="empty is empty; name a folder of images"):
         sources.open_source(tmp_path / "empty")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="is no source of images that this program knows"):

@@ -1,5 +1,7 @@
 import errno
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,7 +195,31 @@ def test_publishing_a_folder_that_fails_brings_back_what_was_there(tmp_path: Pat
 
 
 def test_system_errors_become_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^cannot write x: No space left on device$"), system_errors(Path("x")):
+    with (
+        pytest.raises(InputError, match=r"^cannot write x: No space left on device \(\.\); free space or"),
+        system_errors(Path("x")),
+    ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some file")
+    with pytest.raises(InputError, match=r"^cannot write x: File too large: .*ulimit -f"), system_errors(Path("x")):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     with pytest.raises(InputError, match=r"^cannot write x: odd$"), system_errors(Path("x")):
         raise OSError("odd")
+
+
+def test_a_short_write_of_lmdb_is_called_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its library says "Input/output error" for a full disk and for a limit, and raises no OSError."""
+
+    def said() -> str:
+        with pytest.raises(InputError) as raised, system_errors(tmp_path / "x"):
+            raise RuntimeError("mdb_txn_commit: Input/output error")
+        return str(raised.value).removeprefix(f"cannot write {tmp_path / 'x'}: ")
+
+    assert said() == "Input/output error"
+    (tmp_path / ".x.partial").write_bytes(bytes(1 << 20))
+    with monkeypatch.context() as patch:
+        patch.setattr(resource, "getrlimit", lambda _: (1 << 20, 1 << 20))
+        assert said().startswith("File too large: a limit of this process (ulimit -f)")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 4096))  # type: ignore[attr-defined]
+    assert said() == f"No space left on device ({tmp_path}); free space or choose another disk"
+    with pytest.raises(RuntimeError, match="odd"), system_errors(tmp_path / "x"):
+        raise RuntimeError("odd")

@@ -63,6 +63,13 @@ def test_a_signal_unwinds_and_a_second_one_does_not_disturb(number, capsys):
     assert signal.getsignal(number) is before
 
 
+def test_what_cannot_be_read_comes_with_advice(tmp_path, monkeypatch, capsys):
+    (tmp_path / "a.h5").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for all but root
+    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "a.h5"))
+    assert run(raising(error), capsys) == (1, "", f"error: {tmp_path / 'a.h5'}: Permission denied; make it readable\n")
+
+
 def test_wrong_usage_and_success(capsys):
     code, out, err = run(raising(click.UsageError("no such thing")), capsys)
     assert (code, out) == (2, "")

@@ -226,7 +226,9 @@ def test_a_source_file_that_vanished(builder):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build_module, "make_plan", vanish)
-        with pytest.raises(InputError, match=r"^.*5\.png has changed since the build began; run .* goes on with it$"):
+        with pytest.raises(
+            InputError, match=r"^.*5\.png was there when .* and is gone; .*; what is done is kept, .* goes on with it$"
+        ):
             builder()
     (builder.folder / "away").rename(builder.source / "5.png")
     assert builder().rows_kept == 5

@@ -151,7 +151,9 @@ def test_labels_of_new_images(tmp_path, make, bars):
     assert reader.manifest.label_names == ["cat", "dog", "ant"]
     assert reader.labels().tolist() == [0, 0, 1, 1, 2, 2, 1, 1]
     unlabelled = make(tmp_path / "plain", "plain.h5").path
-    run(unlabelled, tmp_path / "new", bars)  # the set has no labels, so it gets none
+    with pytest.raises(InputError, match=r"plain\.h5 has no labels, but .*new has; pass --no-labels"):
+        run(unlabelled, tmp_path / "new", bars)
+    run(unlabelled, tmp_path / "new", bars, labels=False)
     assert open_pyramid(unlabelled).labels() is None
     run(path, tmp_path / "plain", bars, labels=False)
     assert open_pyramid(path).labels() is None

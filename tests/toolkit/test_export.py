@@ -239,7 +239,7 @@ def test_a_folder_that_may_not_be_written(tmp_path, bars, layout, monkeypatch):
         run(path, tmp_path / NAMES[layout], layout, bars)
 
 
-@pytest.mark.parametrize("layout", ["stylegan-zip", "tfrecord", "hdf5-2017"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_an_export_that_cannot_fit_is_refused(tmp_path, bars, layout, monkeypatch):
     path = write(tmp_path / "set.h5", noise(7))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 2000}))

@@ -229,6 +229,7 @@ def test_rows_that_cannot_be_decoded_are_faults(tmp_path, bars, name):
     path.write_bytes(content)
     faults = run(path, bars, rebuild_levels=True).faults
     assert len(faults) == 21
+    assert all(fault.endswith("is damaged and cannot be decoded") for fault in faults)
     assert all(f"row {row} (image00{row}.png): " in faults[row] for row in range(7))
 
 

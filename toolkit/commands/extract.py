@@ -53,11 +53,12 @@ def command(
     """  # noqa: D301
     if (rows is None) == (num is None):
         raise click.UsageError("pass --rows or --num, one of the two")
-    with usage_errors():
-        wanted = None if rows is None else extraction.parse_rows(rows)
+    if rows is not None:
+        with usage_errors():
+            extraction.parse_ranges(rows)
     check_json(json_to)
     size = open_pyramid(pyramid).manifest.num_images
-    chosen = extraction.random_rows(num or 0, seed, size) if wanted is None else extraction.check_rows(wanted, size)
+    chosen = extraction.parse_rows(rows, size) if rows is not None else extraction.random_rows(num or 0, seed, size)
     with interruptible(keeps=False):
         done = extraction.extract(
             pyramid, out_dir, chosen, resolution=resolution, jobs=jobs or num_cores(), progress=console.progress

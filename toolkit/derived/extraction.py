@@ -44,7 +44,7 @@ class Extracted:
         return {"path": str(self.path), "resolution": self.resolution, "images": self.images}
 
 
-def parse_rows(text: str) -> list[int]:
+def parse_rows(text: str, num_images: int) -> list[int]:
     """Row numbers from a text such as ``0,5,10-20``: single rows and ranges, both ends included.
 
     Returns
@@ -55,9 +55,19 @@ def parse_rows(text: str) -> list[int]:
     Raises
     ------
     InputError
-        If the text is something else.
+        If the text is something else, or there is no such row.
     """
     rows: set[int] = set()
+    for low, high in parse_ranges(text):
+        if high >= num_images:
+            raise InputError(f"--rows {text}: there is no row {high}; the rows are 0 to {num_images - 1}")
+        rows.update(range(low, high + 1))
+    return sorted(rows)
+
+
+def parse_ranges(text: str) -> list[tuple[int, int]]:
+    """First and last row of every piece of a text such as ``0,5,10-20``; an InputError if it is something else."""
+    ranges = []
     for piece in text.split(","):
         first, dash, last = (number.strip() for number in piece.partition("-"))
         if not _is_number(first) or (dash and not _is_number(last)):
@@ -65,15 +75,8 @@ def parse_rows(text: str) -> list[int]:
         low, high = int(first), int(last or first)
         if low > high:
             raise InputError(f"--rows {text}: {piece.strip()} runs backwards; write {high}-{low}")
-        rows.update(range(low, high + 1))
-    return sorted(rows)
-
-
-def check_rows(rows: list[int], num_images: int) -> list[int]:
-    """Give the rows back, if a pyramid of so many images has them all; otherwise raise an InputError."""
-    if rows[-1] >= num_images:
-        raise InputError(f"--rows: there is no row {rows[-1]}; the rows are 0 to {num_images - 1}")
-    return rows
+        ranges.append((low, high))
+    return ranges
 
 
 def random_rows(num: int, seed: int, num_images: int) -> list[int]:

@@ -88,12 +88,13 @@ class Output:
             If the rows need more than is free.
         """
         lmdb = self.path.suffix.lower() == ".lmdb"
-        if self.encoding in (None, "raw"):
+        encode = ENCODERS.get(self.encoding or "raw")
+        if encode is None:
             levels = levels_up_to(level_of(resolution))
             lengths = [*(3 * resolution_of(level) ** 2 for level in levels), ROW_DIGEST_BYTES * len(levels)]
             needed = num_rows * stored_bytes(lengths, lmdb=lmdb)
         else:
-            rows = sample(Packer(resolution, ENCODERS[self.encoding]))
+            rows = sample(Packer(resolution, encode))
             needed = round(0.9 * num_rows * packed_bytes(rows, lmdb=lmdb) / len(rows))
         free = shutil.disk_usage(self.path.parent).free + _used(partial_path(self.path))
         if needed > free:

@@ -107,8 +107,7 @@ def test_a_link_to_itself_is_one_bad_image(tmp_path):
     command = [sys.executable, "-m", "toolkit.cli", "make-pyramid", str(folder), str(tmp_path / "set.h5"), *options]
     done = subprocess.run([*command, "--skip-bad"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    with open_pyramid(tmp_path / "set.h5") as pyramid:
-        assert pyramid.manifest.num_images == 4
+    assert len(open_pyramid(tmp_path / "set.h5").level(3)) == 4
     ledger = (tmp_path / "set.h5.ledger.jsonl").read_text()
     assert "symbolic links" in ledger
 
