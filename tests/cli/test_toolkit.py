@@ -285,7 +285,7 @@ def damaged(path: Path, kind: str) -> None:
     elif kind == "cut short":
         path.write_bytes(content[: len(content) // 2])
     elif kind == "cut by a byte":
-        path.write_bytes(content[:-1])
+        path.write_bytes(content[: len(content) - 33 - int.from_bytes(content[-16:-8], "little")])  # of the HDF5 part
     elif kind == "empty":
         path.write_bytes(b"")
     elif kind == "text":

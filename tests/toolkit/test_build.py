@@ -424,10 +424,10 @@ def test_a_build_that_would_fill_the_disk_is_refused(photos, make, tmp_path, mon
 
 @pytest.mark.parametrize(("name", "encoding"), [("set.lmdb", None), ("set.lmdb", "png"), ("set.lmdb", "webp")])
 def test_what_a_file_needs_is_known_before_it_is_written(photos, make, tmp_path, monkeypatch, name, encoding):
-    """The nine rows of noise fit as they turn out, and are refused with half of that, though pixels alone would fit."""
+    """The nine rows of noise fit as they turn out, and are refused with a third of that."""
     size = make(photos, name, encoding=encoding, resolution=32, allow_upscale=True).bytes - 9000  # all but the rows
     (tmp_path / name).unlink()
-    for free, fits in ((1.3 * size, True), (0.6 * size, False)):
+    for free, fits in ((1.3 * size, True), (0.3 * size, False)):
         with monkeypatch.context() as patch:
             patch.setattr(shutil, "disk_usage", lambda _, free=free: shutil._ntuple_diskusage(10**9, 0, free))
             if fits:
