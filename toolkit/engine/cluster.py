@@ -64,7 +64,7 @@ class Cluster:
         except ImportError:
             raise InputError(f"--scheduler {address} needs Dask; install it with pip install growgan[dask]") from None
         self._joblib = joblib
-        for name in ("distributed.client", "distributed.core", "tornado.application"):
+        for name in ("distributed", "distributed.client", "distributed.core", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is raised, and told in one line
         try:
             socket.create_connection(_host_and_port(host), _TIMEOUT).close()  # Dask would try again and again

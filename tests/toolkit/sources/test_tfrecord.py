@@ -88,9 +88,10 @@ def test_damage_gives_one_line(tmp_path):
     (folder / "dogs-r04.tfrecords").write_bytes(whole)
     with pytest.raises(InputError, match=r"holds several data sets \(cats, dogs\); name the file of one level"):
         open_source(folder)
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "notes.txt").write_text("x")
     with pytest.raises(InputError, match=r"holds no file NAME-rNN\.tfrecords"):
-        open_source(tmp_path / "empty", "tfrecord")
+        open_source(tmp_path / "others", "tfrecord")
 
 
 def test_a_first_record_that_claims_exabytes_is_not_read(tmp_path):
