@@ -160,6 +160,7 @@ with hired(1, sys.argv[1]) as workers:
         timeout=SECONDS,
         cwd=Path(growgan.__file__).parent,
     )
+    assert done.returncode == 0, done.stderr
     versions, place, killed = done.stdout.splitlines()
     assert re.fullmatch(
         rf"worker tcp://127.0.0.1:\d+ has pillow {PIL.__version__}, but this machine 1.0, so its pixels .*",
