@@ -21,6 +21,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else f"error: Python 3.11 or newer is needed, $(PYTHON) is {sys.version.split()[0]}; call make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[demo,test]'
+	@# spandrel asks for torchvision, which its networks here do not use and which has to fit the build of torch exactly.
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps spandrel==0.4.2
 	@touch $(READY)
 
 lint: $(READY)

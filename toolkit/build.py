@@ -10,13 +10,14 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from datasets.atomic import partial_path, publish, system_errors
 from datasets.errors import InputError
@@ -24,7 +25,7 @@ from datasets.formats import PyramidWriter, create, is_pyramid, open_pyramid
 from datasets.manifest import Manifest
 from datasets.packing import Packed, Packer
 from growgan import __version__
-from toolkit import ledger, skipped_sheet
+from toolkit import ledger, score_sheet, skipped_sheet
 from toolkit.engine import journal as journals
 from toolkit.engine import process
 from toolkit.engine.journal import Journal
@@ -46,8 +47,11 @@ _SAMPLE_IMAGES = 8  # to find out how small their rows become
 SAVE_SECONDS = 3.0  # between two moments at which everything written so far is brought to disk
 
 
+Table = Callable[[Path, Iterable[Entry]], None]  # writes something about the entries of a ledger into a file
+
+
 def build(
-    source_path: Path,
+    source: Path | Source,
     output: Output,
     options: Options,
     *,
@@ -55,6 +59,7 @@ def build(
     progress: Progress,
     scheduler: str | None = None,
     say: Callable[[str], None] = lambda _: None,
+    tables: Mapping[Path, Table] | None = None,
 ) -> Summary:
     """Build a data set, and its ledger beside it; both appear under their names when they are whole, or not at all.
 
@@ -63,8 +68,8 @@ def build(
 
     Parameters
     ----------
-    source_path : Path
-        Anything that `toolkit.sources.open_source` opens.
+    source : Path or Source
+        Anything that `toolkit.sources.open_source` opens, or what it gave, or another source.
     output : Output
         Where and how to write.
     options : Options
@@ -77,6 +82,8 @@ def build(
         Address of a Dask scheduler, whose workers then compute instead of threads: see `toolkit.engine.cluster`.
     say : callable, optional
         Told, in one line, if the build goes on with an interrupted one, or does not.
+    tables : mapping of Path to callable, optional
+        Further files that belong to the data set -> what writes them from the ledger. They are published before it.
 
     Raises
     ------
@@ -84,24 +91,29 @@ def build(
         If an argument is at fault, an image is bad (see `Options.skip_bad`), or the disk is full.
     """
     started = time.monotonic()
-    output.check_read(source_path)
+    output.check_read(source if isinstance(source, Path) else source.path)
     output.check_place(may_exist=journals.path_of(output.path).exists())
-    source = open_source(source_path, options.kind, labels=options.labels)
+    if isinstance(source, Path):
+        source = open_source(source, options.kind, labels=options.labels)
     options = dataclasses.replace(options, crop=options.crop or source.crop)
     with Journal(output.path, _key(source, output, options)) as journal:
-        work = _Build(source, output, options, journal, progress, say)
+        work = _Build(source, output, options, journal, progress, say, tables or {})
         if _is_complete(journal, output.path):
             say(f"{output.path} was complete already")
+            with hired(jobs, scheduler) as workers:
+                source.prepare(workers, journal, progress)
             tally = Tally.of(ledger.read(ledger.path_of(output.path)))
             work.rows_kept = open_pyramid(output.path).manifest.num_images
         else:
             tally = work.run(jobs, scheduler)
-        sheet = _draw_skipped(output.path, source, options, tally, say)
+        skipped = _publish_sheet(skipped_sheet, output.path, source, options, say, wanted=bool(tally.skipped))
+        scored = _publish_sheet(score_sheet, output.path, source, options, say, wanted=options.scores)
         journal.discard()
     return Summary.of(
         output.path,
         tally,
-        skipped_sheet=sheet,
+        skipped_sheet=skipped,
+        score_sheet=scored,
         rows_kept=work.rows_kept,
         seconds=time.monotonic() - started,
     )
@@ -117,6 +129,7 @@ class _Build:
     journal: Journal
     progress: Progress
     say: Callable[[str], None]
+    tables: Mapping[Path, Table]
     rows_kept: int = 0
 
     def __post_init__(self) -> None:
@@ -143,6 +156,7 @@ class _Build:
         try:
             self.output.check_place()
             with hired(jobs, scheduler) as workers:
+                self.source.prepare(workers, self.journal, self.progress)
                 plan = make_plan(self.source, self.options, workers, self.journal, self.progress)
                 self.output.check_space(len(plan.rows), plan.resolution, partial(self._sample, plan))
                 return self._write(plan, workers)
@@ -202,26 +216,32 @@ class _Build:
         saver.save()
 
     def _publish(self, plan: Plan, writer: PyramidWriter, work: Work) -> Tally:
-        """Publish the ledger, then the data set."""
+        """Publish the ledger and the tables, then the data set."""
         label_names = self.source.label_names
         names = [""] * len(plan.rows)
         labels = None if label_names is None else np.zeros(len(plan.rows), np.int64)
         path, tally = ledger.path_of(self.output.path), Tally()
-        temporary = partial_path(path)  # always the same, so that a killed build leaves nothing for good
+        # Always the same names, so that a killed build leaves nothing for good.
+        temporary = {file: partial_path(file) for file in (path, *self.tables)}
         try:
             with system_errors(path):
-                digest = ledger.write(temporary, tally.watch(self._entries(plan, work, names, labels)))
-                publish(temporary, path)
+                digest = ledger.write(temporary[path], tally.watch(self._entries(plan, work, names, labels)))
+            for file, write in self.tables.items():
+                with system_errors(file):
+                    write(temporary[file], ledger.read(temporary[path]))
+            for file in temporary:
+                with system_errors(file):
+                    publish(temporary[file], file)
             self.journal.finish({"ledger": digest})
             writer.finish(
                 names,
                 labels,
                 None if label_names is None else list(label_names),
-                self.options.for_manifest(),
+                {**self.options.for_manifest(), **self.source.settings},
                 _provenance(self.source, plan, digest),
             )
         except BaseException:
-            for file in (temporary, path):
+            for file in (*temporary, *temporary.values()):
                 file.unlink(missing_ok=True)  # a ledger of nothing is worse than none
             raise
         return tally
@@ -282,12 +302,24 @@ def _is_complete(journal: Journal, out: Path) -> bool:
     return bool(manifest.provenance.get("ledger_sha256") == journal.finished["ledger"])
 
 
-def _draw_skipped(out: Path, source: Source, options: Options, tally: Tally, say: Callable[[str], None]) -> Path | None:
-    """Draw what was left out. The data set is whole already, so a failure is no more than a remark."""
-    path = skipped_sheet.path_of(out)
+class _Sheet(Protocol):
+    """A module that draws a picture of a data set, which lies beside it."""
+
+    TITLE: str
+
+    def path_of(self, data_set: Path) -> Path: ...
+
+    def draw(self, data_set: Path, source: Source, options: Options) -> Image.Image | None: ...
+
+
+def _publish_sheet(
+    kind: _Sheet, out: Path, source: Source, options: Options, say: Callable[[str], None], *, wanted: bool
+) -> Path | None:
+    """Draw a picture. The data set is whole already, so a failure is no more than a remark."""
+    path = kind.path_of(out)
     temporary = partial_path(path)  # always the same, so that a killed build leaves nothing for good
     try:
-        sheet = skipped_sheet.draw(out, source, options) if tally.skipped else None
+        sheet = kind.draw(out, source, options) if wanted else None
         if sheet is not None:
             sheet.save(temporary, format="PNG")
             publish(temporary, path)
@@ -295,7 +327,7 @@ def _draw_skipped(out: Path, source: Source, options: Options, tally: Tally, say
         path.unlink(missing_ok=True)  # of the data set that was replaced
     except (InputError, OSError) as error:
         temporary.unlink(missing_ok=True)
-        say(f"there is no picture of the images that were left out: {error}")
+        say(f"there is no picture of {kind.TITLE}: {error}")
     return None
 
 
@@ -303,9 +335,7 @@ def _key(source: Source, output: Output, options: Options) -> dict[str, Any]:
     """All that decides the bytes of a build; single images have their own stamps."""
     return {
         "versions": deciding_versions(),
-        "source": source.name,
-        "kind": type(source).__module__,
-        "stamp": "" if source[0].stamp else source.stamp,
+        **source.identity(),
         "options": {**options.for_manifest(), "resolution": options.resolution, "max_pixels": options.max_pixels},
         "skip_bad": options.skip_bad,
         "output": [output.path.suffix.lower(), output.shards, output.encoding],

@@ -131,8 +131,17 @@ class Estimate:
         return facts + [("bad image" if number == 0 else "", reason) for number, (_, reason) in enumerate(self.bad)]
 
 
-def estimate(source_path: Path, output: Output, options: Options, *, jobs: int, progress: Progress) -> Estimate:
+def estimate(
+    source: Path | Source, output: Output, options: Options, *, jobs: int, progress: Progress, share: float = 1.0
+) -> Estimate:
     """Estimate what ``toolkit.build.build`` will need with the same arguments.
+
+    Parameters
+    ----------
+    source, output, options, jobs, progress
+        See there.
+    share : float
+        What part of the images of the build `source` holds, if it is a sample already.
 
     Raises
     ------
@@ -141,10 +150,18 @@ def estimate(source_path: Path, output: Output, options: Options, *, jobs: int, 
     """
     if options.resolution is not None:
         level_of(options.resolution, "--resolution")
-    output.check_read(source_path)
+    output.check_read(source if isinstance(source, Path) else source.path)
     output.check_place(may_exist=True)
-    source = open_source(source_path, options.kind, labels=options.labels)
+    if isinstance(source, Path):
+        source = open_source(source, options.kind, labels=options.labels)
     options = dataclasses.replace(options, crop=options.crop or source.crop)
+    with hired(jobs) as workers:
+        started = time.monotonic()
+        source.prepare(workers, None, progress)
+        prepare_seconds = (time.monotonic() - started) / share
+    num_images = round(len(source) / share)
+    if options.ranks(num_images):
+        options = dataclasses.replace(options, order="score")  # a sample may be smaller than what stays
     sample = _sample(source, options)
     with hired(jobs) as workers, progress(2 * len(sample), "trying a sample") as bar:
         started = time.monotonic()
@@ -161,10 +178,11 @@ def estimate(source_path: Path, output: Output, options: Options, *, jobs: int, 
         lmdb = output.path.suffix.lower() == ".lmdb"
         trial = _make(source, options, packer, workers, good, lmdb=lmdb)
         bar.update(len(sample))
-    share = len(good) / len(looks)
-    num_looked_at, num_good = len(source), len(source) * share
+    good_share = len(good) / len(looks)
+    num_looked_at, num_good = num_images, num_images * good_share
     if options.max_images is not None and options.max_images < num_good:
-        num_looked_at, num_good = round(options.max_images / share), float(options.max_images)
+        num_looked_at, num_good = round(options.max_images / good_share), float(options.max_images)
+    num_good = min(num_good, float(options.criteria.best or num_good))
     crops = [found.num_crops for found in good]
     rows = max(1, round(num_good * sum(crops) / len(crops)))
     name_bytes = 4 + sum(len(found.name) for found in good) / len(good)
@@ -174,14 +192,17 @@ def estimate(source_path: Path, output: Output, options: Options, *, jobs: int, 
     fingerprints = _FINGERPRINTS * num_good if options.criteria.near_duplicates is not None else 0
     per_row = ROW_DIGEST_BYTES * len(levels_up_to(level_of(resolution))) + _BOOKKEEPING + name_bytes
     return Estimate(
-        source_images=len(source),
+        source_images=num_images,
         sampled=len(looks),
         bad=tuple((found.name, found.bad) for found in looks if found.bad is not None),
         left_out=dict(sorted(Counter(kind_of(reason) for reason in reasons if reason is not None).items())),
         rows=rows,
         resolution=resolution,
         bytes=math.ceil(size),
-        seconds=look_seconds / len(looks) * num_looked_at + trial.image_seconds * num_good + write_seconds,
+        seconds=prepare_seconds
+        + look_seconds / len(looks) * num_looked_at
+        + trial.image_seconds * num_good
+        + write_seconds,
         jobs=jobs,
         memory_bytes=math.ceil(_peak_memory() + waiting + rows * per_row + fingerprints),
         free_bytes=shutil.disk_usage(output.path.parent).free,
@@ -215,7 +236,7 @@ def _reasons(options: Options, looks: Sequence[Look]) -> list[str | None]:
     return [
         f"{BAD}: {found.bad}"
         if found.bad is not None
-        else chooser.reason(found.index, found.name, found.width, found.height, found.measurement)
+        else found.left_out or chooser.reason(found.index, found.name, found.width, found.height, found.measurement)
         for found in looks
     ]
 

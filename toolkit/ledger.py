@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from datasets.errors import InputError
 
@@ -38,6 +39,8 @@ class Entry:
         Rows of the data set that hold it, in the order of its tiles.
     skipped : str or None
         Why it was left out.
+    details : dict
+        What else is known of it, in JSON's types; not written if there is nothing.
     """
 
     path: str
@@ -51,6 +54,7 @@ class Entry:
     applied: tuple[str, ...] = ()
     rows: tuple[int, ...] = ()
     skipped: str | None = None
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def path_of(data_set: Path) -> Path:
@@ -63,7 +67,8 @@ def write(path: Path, entries: Iterable[Entry]) -> str:
     digest = hashlib.sha256()
     with path.open("wb") as file:
         for entry in entries:
-            line = json.dumps(vars(entry)).encode("ascii") + b"\n"
+            fields = {name: value for name, value in vars(entry).items() if name != "details" or value}
+            line = json.dumps(fields, allow_nan=False).encode("ascii") + b"\n"
             digest.update(line)
             file.write(line)
     return digest.hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from datasets.decode import MAX_PIXELS, WHITE
 from toolkit.selection import Criteria
@@ -31,7 +31,9 @@ class Options:
     background : tuple of int
         sRGB colour in [0, 255] behind transparent images.
     shuffle : int or None
-        Seed of the order of the rows, see `toolkit.plan.rows_of_crops`; None: source order.
+        Seed of the order of the rows, see `toolkit.plan.rows_of_crops`; None: as `order` says.
+    order : str
+        ``source``, or ``score``: the rows of the image with the highest score come first.
     max_images : int or None
         Use only the first so many images of the source that are not left out.
     max_pixels : int
@@ -52,6 +54,7 @@ class Options:
     allow_upscale: bool = False
     background: tuple[int, int, int] = WHITE
     shuffle: int | None = None
+    order: Literal["source", "score"] = "source"
     max_images: int | None = None
     max_pixels: int = MAX_PIXELS
     criteria: Criteria = dataclasses.field(default_factory=Criteria)
@@ -69,13 +72,23 @@ class Options:
         return self.criteria.min_sharpness is not None or self.criteria.near_duplicates is not None
 
     @property
-    def decodes_all(self) -> bool:
-        """The plan has to decode every image: only then it is known how many rows there will be."""
-        return self.skip_bad or self.measures
+    def scores(self) -> bool:
+        """Every image gets a score, which its ledger line tells."""
+        return self.criteria.best is not None or self.order == "score"
+
+    def ranks(self, num_images: int) -> bool:
+        """Whether, in a source of so many images, all scores must be known before the first row is made."""
+        return self.order == "score" or (self.criteria.best is not None and self.criteria.best < num_images)
+
+    def decodes_all(self, num_images: int) -> bool:
+        """Whether the plan has to decode every one of so many images: only then it is known which become rows."""
+        return self.skip_bad or self.measures or self.ranks(num_images)
 
     def for_manifest(self) -> dict[str, Any]:
         """Everything that decides pixels and order, by the names of the command's options."""
         crop = self.squares
+        criteria = dataclasses.asdict(self.criteria)
+        best = criteria.pop("best")
         return {
             "as": self.kind,
             "labels": self.labels,
@@ -88,5 +101,6 @@ class Options:
             "background": "#{:02x}{:02x}{:02x}".format(*self.background),
             "shuffle": self.shuffle,
             "max_images": self.max_images,
-            **dataclasses.asdict(self.criteria),
+            **criteria,
+            **({"best": best, "order": self.order} if self.scores else {}),
         }

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 import time
-from collections import Counter
+from array import array
 from collections.abc import Generator
 from functools import partial
 from itertools import islice
@@ -28,7 +29,7 @@ from toolkit.engine.process import Known, Look, bad_image, look
 from toolkit.engine.progress import Bar, Progress
 from toolkit.engine.workers import Workers
 from toolkit.options import Options
-from toolkit.selection import Chooser, Measurement
+from toolkit.selection import Chooser, Measurement, not_best, order_by_score
 from toolkit.sources import Source
 
 __all__ = ["Bar", "Options", "Plan", "Progress", "make_plan", "recall", "rows_of_crops"]
@@ -85,10 +86,12 @@ def make_plan(source: Source, options: Options, workers: Workers, journal: Journ
         level_of(options.resolution, "--resolution")
     chooser = Chooser(options.criteria)
     num_crops: list[int] = []
-    sides: Counter[int] = Counter()
+    sides: list[int] = []
+    scores = array("d")
+    ranked = options.ranks(len(source))
     skipped: dict[int, str] = {}
     num_bad = 0
-    what = "checking images" if options.decodes_all else "reading headers"
+    what = "scoring images" if ranked else "checking images" if options.decodes_all(len(source)) else "reading headers"
     with (
         progress(len(source), what) as bar,
         contextlib.closing(_looks(source, options, workers, journal)) as looks,
@@ -100,22 +103,39 @@ def make_plan(source: Source, options: Options, workers: Workers, journal: Journ
                 num_bad += 1
                 _check_bad(source, options, found, num_bad)
             else:
-                reason = chooser.reason(found.index, found.name, found.width, found.height, found.measurement)
+                reason = found.left_out or chooser.reason(
+                    found.index, found.name, found.width, found.height, found.measurement
+                )
             if reason is not None:
                 skipped[found.index] = reason
-            else:
-                sides[found.side] += 1
             num_crops.append(0 if reason is not None else found.num_crops)
+            sides.append(found.side)
+            scores.append(found.facts["details"]["score"] if ranked and reason is None else math.nan)
             if len(num_crops) - len(skipped) == options.max_images:
                 break
     journal.sync()
-    if not sides:
+    if ranked and options.criteria.best is not None:
+        skipped.update(_beyond(np.array(scores), options.criteria.best))
+    counts = np.array(num_crops, np.int64)
+    counts[list(skipped)] = 0
+    if not counts.any():
         raise InputError(
             f"{source.path}: none of its {len(num_crops)} images can be used; the first: {next(iter(skipped.values()))}"
         )
-    resolution = options.resolution or _side_of_all(set(sides))
-    rows = rows_of_crops(sum(num_crops), options.shuffle)
-    return Plan(resolution, np.array(num_crops, np.int64), rows, skipped, num_bad)
+    resolution = options.resolution or _side_of_all({sides[index] for index in np.flatnonzero(counts)})
+    rows = rows_of_crops(int(counts.sum()), options.shuffle)
+    if options.order == "score":
+        rows[order_by_score(np.repeat(np.array(scores), counts))] = np.arange(len(rows))
+    return Plan(resolution, counts, rows, skipped, num_bad)
+
+
+def _beyond(scores: NDArray[np.float64], best: int) -> dict[int, str]:
+    """Images that are not among the best, and why each of them is left out; NaN: it is left out already."""
+    order = order_by_score(scores)[: int(np.isfinite(scores).sum())].tolist()
+    return {
+        index: not_best(scores[index], place, len(order), best, scores[order[best - 1]])
+        for place, index in enumerate(order[best:], start=best + 1)
+    }
 
 
 def recall(journal: Journal, index: int) -> Look:
@@ -133,7 +153,7 @@ def recall(journal: Journal, index: int) -> Look:
     )
 
 
-_PLAIN = ("name", "stamp", "label", "width", "height", "num_crops", "side", "bad")
+_PLAIN = ("name", "stamp", "label", "width", "height", "num_crops", "side", "bad", "left_out")
 
 
 def _record(found: Look) -> dict[str, Any]:
@@ -148,7 +168,7 @@ def _record(found: Look) -> dict[str, Any]:
 
 def _looks(source: Source, options: Options, workers: Workers, journal: Journal) -> Generator[Look, None, None]:
     """Look at all images in order, but only at those that the journal does not know as they are."""
-    per_task = _IMAGES_PER_TASK if options.decodes_all else _HEADERS_PER_TASK
+    per_task = _IMAGES_PER_TASK if options.decodes_all(len(source)) else _HEADERS_PER_TASK
     numbers = iter(range(len(source)))
     tasks = iter(lambda: [_known(journal, index) for index in islice(numbers, per_task)], [])
     new: list[dict[str, Any]] = []

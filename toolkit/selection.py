@@ -1,4 +1,4 @@
-"""Which images of a source are good enough: large enough, sharp enough, not the same picture once more."""
+"""Which images of a source are good enough: large enough, sharp enough, not the same picture once more, the best."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from datasets.errors import InputError
 from toolkit.measurement import FINGERPRINT_BITS, Measurement, distance, measure
 
-__all__ = ["Chooser", "Criteria", "Measurement", "kind_of", "measure", "original_of"]
+__all__ = ["Chooser", "Criteria", "Measurement", "kind_of", "measure", "order_by_score", "original_of"]
 
 NEAR_DUPLICATES: Final = 16  # bits of 256 that may differ by default: see docs/choosing.md
 MAX_NEAR_DUPLICATES: Final = 32
 TOO_SMALL, BLURRED, NEAR_DUPLICATE, BAD = "too small", "blurred", "near-duplicate", "bad"
+NOT_BEST, NO_FACE, FACE = "not among the best", "no face", "face left out"  # the last two are a source's own
+KINDS: Final = (TOO_SMALL, BLURRED, NEAR_DUPLICATE, NO_FACE, FACE, NOT_BEST)
 
 _WORDS = FINGERPRINT_BITS // 64 + 1
 _FIRST_ROOM = 1 << 10  # images
@@ -37,6 +39,9 @@ class Criteria:
         Least sharpness, see `toolkit.measurement`; 1.0 is a good start.
     near_duplicates : int or None
         Of images whose fingerprints differ by at most so many of 256 bits, only the first stays.
+    best : int or None
+        Of the images that meet all else, so many of highest score stay, see `toolkit.celebahq.quality`; of equal scores
+        the first.
 
     Raises
     ------
@@ -47,6 +52,7 @@ class Criteria:
     min_size: int | None = None
     min_sharpness: float | None = None
     near_duplicates: int | None = None
+    best: int | None = None
 
     def __post_init__(self) -> None:
         if self.min_size is not None and self.min_size < 1:
@@ -58,6 +64,8 @@ class Criteria:
                 f"--near-duplicates {self.near_duplicates} is no limit; give how many bits of 256 may differ, "
                 f"from 0 to {MAX_NEAR_DUPLICATES}, such as {NEAR_DUPLICATES}"
             )
+        if self.best is not None and self.best < 1:
+            raise InputError(f"--best {self.best} leaves nothing; give a number of images from 1 up")
 
     def too_small(self, width: int, height: int) -> str | None:
         """Say why an image of so many pixels is left out, or None: that is known without looking at its pixels."""
@@ -156,10 +164,21 @@ def _integer(words: NDArray[np.uint64]) -> int:
     return int.from_bytes(words.astype("<u8").tobytes(), "little")
 
 
+def order_by_score(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Numbers of the images, highest score first, equal scores in source order; last those without one, NaN."""
+    return np.argsort(-scores, kind="stable")
+
+
+def not_best(score: float, place: int, num_images: int, best: int, last: float) -> str:
+    """Reason for an image whose score is number `place` of `num_images`, when the `best` stay, the last with `last`."""
+    number = f"{place:,} of {num_images:,} images, and the best {best:,} stay"
+    return f"{NOT_BEST}: score {score:.6g} is number {number}; the last of them has {last:.6g}"
+
+
 def kind_of(reason: str) -> str:
-    """Why an image was left out, in a word: `TOO_SMALL`, `BLURRED` or `NEAR_DUPLICATE`, and `BAD` for all the rest."""
+    """Why an image was left out, in a word or two: one of `KINDS`, and `BAD` for all the rest."""
     kind = reason.partition(":")[0]
-    return kind if kind in (TOO_SMALL, BLURRED, NEAR_DUPLICATE) else BAD
+    return kind if kind in KINDS else BAD
 
 
 def original_of(reason: str) -> str | None:

@@ -20,15 +20,19 @@ from toolkit.drawing import FAINT, INK, MARGIN, PANEL, PAPER, RULE, Font, fit, f
 from toolkit.engine.process import read
 from toolkit.engine.workers import num_cores
 from toolkit.options import Options
-from toolkit.selection import BAD, BLURRED, NEAR_DUPLICATE, TOO_SMALL, kind_of, original_of
+from toolkit.selection import BAD, BLURRED, FACE, NEAR_DUPLICATE, NO_FACE, NOT_BEST, TOO_SMALL, kind_of, original_of
 from toolkit.sources import Source
 
+TITLE = "the images that were left out"
 MAX_SHOWN = 60  # images that were left out
 _HEADINGS = {
     BAD: "Bad: damaged, or of a kind or shape that the options do not allow",
     TOO_SMALL: "Too small",
     BLURRED: "Blurred",
     NEAR_DUPLICATE: "Near-duplicates, each with the image that stayed",
+    NO_FACE: "No face was found",
+    FACE: "Faces that the options leave out",
+    NOT_BEST: "Not among the best: their scores are too low",
 }
 _COLUMNS, _WIDTH, _HEIGHT = 6, 200, 150  # of thumbnails, in pixels
 _GAP, _PAD = 16, 8
@@ -159,7 +163,10 @@ def _picture(source: Source, options: Options, index: int, name: str) -> Image.I
     """Thumbnail of an image; None if it cannot be read, or is not what it was when it was left out."""
     try:
         item = source[index]
-        return thumbnail(read(item, options)[0], _WIDTH, _HEIGHT) if item.name == name else None
+        if item.name != name:
+            return None
+        pixels = item.preview() if item.preview is not None else read(item, options)[0]
+        return thumbnail(pixels, _WIDTH, _HEIGHT)
     except (InputError, OSError, IndexError):
         return None
 

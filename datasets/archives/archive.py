@@ -33,15 +33,14 @@ class Archive(abc.ABC):
     path: Path
     names: list[str]
     stamp: str
+    contents = f"images ({' '.join(SUFFIXES)})"  # what is looked for in it, for error messages
     _table: NDArray[Any]  # one record for every image, with at least the field "size"; small, for millions of images
 
     def _set_members(self, names: list[str], table: NDArray[Any], others: Counter[str]) -> None:
         """Take the image members in any order, and the suffixes of what else there is."""
         if not names:
             found = ", ".join(f"{number} {suffix}" for suffix, number in others.most_common(4)) or "nothing"
-            raise InputError(
-                f"{self.path} holds no images ({' '.join(SUFFIXES)}), but {found}; name an archive that does"
-            )
+            raise InputError(f"{self.path} holds no {self.contents}, but {found}; name an archive that does")
         order = sorted(range(len(names)), key=names.__getitem__)
         self.names, self._table = [names[index] for index in order], table[order]
         for one, two in zip(self.names, self.names[1:], strict=False):

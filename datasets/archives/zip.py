@@ -11,6 +11,7 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,15 @@ def is_zip(path: Path) -> bool:
 
 
 class ZipArchive(Archive):
-    """The images of a zip archive.
+    """The images of a zip archive, or what else is wanted of it.
+
+    Parameters
+    ----------
+    path : Path
+    wanted : callable
+        ``wanted(name)`` says whether a member of that name is one of them.
+    contents : str, optional
+        What they are, for error messages.
 
     Raises
     ------
@@ -48,8 +57,10 @@ class ZipArchive(Archive):
         If its directory is damaged or missing, or names no image, one image twice, or one outside of the archive.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, wanted: Callable[[str], bool] = is_image_name, contents: str = Archive.contents
+    ) -> None:
+        self.path, self.contents = path, contents
         self._file = SharedFile(path)
         self.stamp = self._file.stamp
         others: Counter[str] = Counter()
@@ -59,7 +70,7 @@ class ZipArchive(Archive):
             if info.filename.endswith("/") or (info.create_system == 3 and stat.S_ISLNK(info.external_attr >> 16)):
                 continue
             name = clean_name(info.filename.replace("\\", "/"), path)  # as some archivers of Windows write it
-            image = is_image_name(name)
+            image = wanted(name)
             if not image and not name.endswith(".json"):
                 others[suffix_of(name)] += 1
                 continue

@@ -1,5 +1,6 @@
 """Builds that are killed at a given system call, or at a random moment, and begun again. Run as a program by
-test_build.py, so that it may fork: ``killed_builds.py FOLDER FORMAT SCENARIO KILLS SEED`` prints JSON.
+test_build.py and test_portraits.py, so that it may fork; prints JSON: ``killed_builds.py FOLDER FORMAT SCENARIO KILLS
+SEED``.
 
 Every build runs in a process of its own. It counts its system calls that change files; at number n it is sent SIGKILL,
 before the call, or in the middle of it if the call writes.
@@ -25,11 +26,17 @@ from PIL import Image
 
 from datasets.errors import InputError
 from toolkit import build as build_module
-from toolkit import plan
+from toolkit import ledger, plan
+from toolkit.celebahq import aligning, mapping, portraits
+from toolkit.celebahq.faces.policy import FacePolicy
+from toolkit.celebahq.geometry import oriented_square
+from toolkit.celebahq.stages import Stages
 from toolkit.engine import tasks
 from toolkit.engine.output import Output
 from toolkit.options import Options
 from toolkit.selection import Criteria
+from toolkit.sources import open_source
+from toolkit.transforms import Crop
 
 assert growgan.__version__
 CALLS = ("pwrite", "fdatasync", "fsync", "ftruncate", "replace", "rename", "unlink", "mkdir", "open")
@@ -59,16 +66,58 @@ def make_source(folder):
 def options_of(scenario, folder):
     if scenario == "plain":
         return Options(resolution=16)
+    if scenario in ("portraits", "aligned"):
+        (folder / "03.png").write_bytes(b"hello")
+        order = "score" if scenario == "portraits" else "source"
+        criteria = Criteria(best=6)
+        return Options(resolution=32, crop=Crop("none"), labels=False, skip_bad=True, criteria=criteria, order=order)
     if scenario == "tiles":
-        from toolkit.transforms import Crop
-
         return Options(resolution=8, crop=Crop("tile", tile=8, stride=4), shuffle=1)
     (folder / "03.png").write_bytes(b"hello")
     (folder / "99.png").write_bytes((folder / "00.png").read_bytes()[:300])
     return Options(resolution=16, skip_bad=True, shuffle=5, criteria=Criteria(near_duplicates=8, min_size=17))
 
 
-def child(source, output, options, kill_at, result):
+def portraits_of(folder):
+    """Two faces in every third photograph, none in number 5, one in all others."""
+    import portrait_photos
+
+    found = {}
+    for number, path in enumerate(sorted(folder.iterdir())):
+        faces = [portrait_photos.face(8, 6, 3), portrait_photos.face(13 - number % 3, 9, 4 + number % 5)]
+        found[path.name] = [] if number == 5 else faces if number % 3 == 0 else faces[1:]
+    finder = portrait_photos.CountingFinder(found)
+    stages = Stages(resolution=32, direct=True, supersampling=1)
+    return portraits.Portraits(open_source(folder), finder, FacePolicy(which="all"), stages), finder
+
+
+def work(scenario, source, output, options):
+    """Build; what it gave, and what else is to be told."""
+    quiet = {"jobs": 2, "progress": lambda total, what, initial=0: contextlib.nullcontext(Bar())}
+    if scenario not in ("portraits", "aligned"):
+        summary = build_module.build(source, output, options, **quiet)
+        return {"digest": summary.manifest.content_digest, "kept": summary.rows_kept}
+    source, finder = portraits_of(source)
+    if scenario == "aligned":
+        done = aligning.align(source, output.path, options, **quiet)
+        return {"digest": ledger.path_of(done.path).read_text(), "kept": done.kept, "looked": len(finder.looked)}
+    tables = {mapping.path_of(output.path): mapping.write}
+    summary = build_module.build(source, output, options, **quiet, tables=tables)
+    kept = {"kept": summary.rows_kept, "looked": len(finder.looked)}
+    return {"digest": summary.manifest.content_digest, **kept}
+
+
+def warm_up():
+    """Compile, or load, once what else every child would."""
+    from toolkit.celebahq import quality, recipe
+
+    points = np.array([[6, 8], [12, 8], [9, 11], [7, 14], [11, 14.0]])
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    done = recipe.render(pixels, oriented_square(points, "x"), "x", resolution=32, direct=True, supersampling=1)
+    quality.score(done.pixels)
+
+
+def child(scenario, source, output, options, kill_at, result):
     """Build, and be killed at system call number `kill_at`."""
     count = 0
     real = {name: getattr(os, name) for name in CALLS}
@@ -87,28 +136,24 @@ def child(source, output, options, kill_at, result):
 
     for name in CALLS:
         setattr(os, name, counted(name))
-    build_module.SAVE_SECONDS = plan.SAVE_SECONDS = 0
+    build_module.SAVE_SECONDS = plan.SAVE_SECONDS = portraits.SAVE_SECONDS = aligning.SAVE_SECONDS = 0
     tasks._ROW_BYTES = 4 * 3 * 256
     tasks._IMAGES = 1
     code = 0
     try:
-        summary = build_module.build(
-            source, output, options, jobs=2, progress=lambda total, what, initial=0: contextlib.nullcontext(Bar())
-        )
-        real_text = {"digest": summary.manifest.content_digest, "kept": summary.rows_kept, "calls": count}
-        result.write_text(json.dumps(real_text))
+        result.write_text(json.dumps({**work(scenario, source, output, options), "calls": count}))
     except InputError as error:
         result.write_text(json.dumps({"error": str(error)}))
         code = 1
     os._exit(code)
 
 
-def run(source, output, options, result, kill_at=0, kill_after=None):
+def run(scenario, source, output, options, result, kill_at=0, kill_after=None):
     """Signal that ended the build, or 0; and what it said."""
     result.unlink(missing_ok=True)
     process = os.fork()
     if process == 0:
-        child(source, output, options, kill_at, result)
+        child(scenario, source, output, options, kill_at, result)
     if kill_after is not None:
         time.sleep(kill_after)
         os.kill(process, signal.SIGKILL)
@@ -117,9 +162,9 @@ def run(source, output, options, result, kill_at=0, kill_after=None):
 
 
 def content(path):
-    files = [path] if path.is_file() else sorted(path.iterdir())
-    ledger = path.with_name(f"{path.name}.ledger.jsonl")
-    return [file.read_bytes() for file in files], ledger.read_bytes()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    beside = sorted(path.parent.glob(f"{path.name}.*"))
+    return [(file.name, file.read_bytes()) for file in files], [(file.name, file.read_bytes()) for file in beside]
 
 
 def main():
@@ -134,15 +179,17 @@ def main():
     source = make_source(root / "photos")
     options = options_of(scenario, source)
     shards = 3 if suffix == "shards" else 1
-    name = "set.h5" if suffix == "shards" else f"set.{suffix}"
+    name = {"shards": "set.h5", "folder": "portraits"}.get(suffix, f"set.{suffix}")
+    if scenario in ("portraits", "aligned"):
+        warm_up()
     result = root / "result.json"
     (root / "whole").mkdir()
     whole = Output(path=root / "whole" / name, shards=shards)
     begun = time.monotonic()
-    _, said = run(source, whole, options, result)
+    _, said = run(scenario, source, whole, options, result)
     seconds = time.monotonic() - begun
     digest, calls = said["digest"], said["calls"]
-    faults, kept_rows = [], []
+    faults, kept_rows, looked = [], [], []
     expected = sorted(path.name for path in (root / "whole").iterdir())
     for number in range(kills):
         folder = root / f"killed{number}"
@@ -156,21 +203,23 @@ def main():
                 moment = {"kill_at": generator.randint(1, calls)}
             else:  # spread over the whole build
                 moment = {"kill_at": 1 + int((number + generator.random()) * calls / kills)}
-            ended, said = run(source, output, options, result, **moment)
+            ended, said = run(scenario, source, output, options, result, **moment)
             history.append((moment, ended, said))
             if said is not None and ended == 0:
                 break
         if not (said and ended == 0):
-            ended, said = run(source, output, options, result)
+            ended, said = run(scenario, source, output, options, result)
             history.append(("end", ended, said))
         kept_rows.append(said.get("kept", 0))
+        looked.append(said.get("looked", 0))
         left = sorted(path.name for path in folder.iterdir())
         same_files = suffix == "lmdb" or content(output.path)[0] == content(whole.path)[0]
         same_ledger = content(output.path)[1] == content(whole.path)[1]
         if said.get("digest") != digest or not same_files or not same_ledger or left != expected:
             faults.append([history, left, same_files, same_ledger])
         shutil.rmtree(folder)
-    sys.stdout.write(json.dumps({"calls": calls, "seconds": seconds, "faults": faults, "kept": kept_rows}))
+    told = {"calls": calls, "seconds": seconds, "faults": faults, "kept": kept_rows, "looked": looked}
+    sys.stdout.write(json.dumps(told))
 
 
 main()

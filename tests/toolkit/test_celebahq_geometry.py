@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.errors import InputError
-from toolkit.celebahq.geometry import OrientedSquare, oriented_square, prepare
+from toolkit.celebahq.faces.points import from_68
+from toolkit.celebahq.geometry import STYLES, OrientedSquare, oriented_square, prepare
 
 TILTED = [(165, 184), (244, 176), (196, 249), (194, 271), (266, 260)]
 UPRIGHT = [(100, 100), (160, 100), (130, 130), (105, 170), (155, 170)]
@@ -101,6 +102,56 @@ def test_the_square_is_square_and_turns_with_the_face(where, size, angle, length
     sides = np.abs(np.roll(found, -1) - found)
     np.testing.assert_allclose(sides, square.side, rtol=1e-4)
     assert abs(found[2] - found[0]) == pytest.approx(abs(found[3] - found[1]), rel=1e-4)
+
+
+def test_ffhq_adds_no_half_pixel_and_works_in_double_precision():
+    """By hand: eyes 60 apart, 70 from them to the mouth, so the half side is 1.8 * 70, the centre 7 below the eyes."""
+    square = oriented_square(UPRIGHT, "face", "ffhq")
+    assert square.eyes.tolist() == [130, 100]
+    assert square.centre.tolist() == [130, 107]
+    assert square.quad.tolist() == [[4, -19], [4, 233], [256, 233], [256, -19]]
+    assert square.quad.dtype == np.float64
+    assert oriented_square(UPRIGHT, "face").quad.dtype == np.float32
+
+
+def test_the_tilted_example_in_ffhq_style():
+    """By hand: half the side is 1.8 times the way to the mouth (25.5, 85.5), along (164.5, -33.5)."""
+    square = oriented_square(TILTED, "face", "ffhq")
+    half = 1.8 * math.sqrt(25.5**2 + 85.5**2)
+    across = np.array([164.5, -33.5]) * (half / math.sqrt(28182.5))
+    np.testing.assert_allclose(square.x, across, rtol=1e-15)
+    np.testing.assert_allclose(square.centre, [207.05, 188.55], rtol=1e-15)
+    assert square.side == pytest.approx(321.19788, abs=5e-6)
+    np.testing.assert_allclose(square.quad, np.array(TILTED_QUAD) - 0.5, rtol=0, atol=3e-5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(-50, 4000), st.floats(-50, 4000)), min_size=68, max_size=68))
+def test_ffhq_against_complex_numbers(points):
+    """68 points to the square, told with complex numbers; a quarter turn is a product with i."""
+    z = [complex(x, y) for x, y in points]
+    left, right = sum(z[36:42]) / 6, sum(z[42:48]) / 6
+    across, down = right - left, (z[48] + z[54]) / 2 - (left + right) / 2
+    direction = across - 1j * down
+    half = max(2 * abs(across), 1.8 * abs(down))
+    if half < 1 or abs(direction) < 0.01 * half:
+        return
+    x = direction / abs(direction) * half
+    centre = (left + right) / 2 + 0.1 * down
+    expected = np.array([centre - x - 1j * x, centre - x + 1j * x, centre + x + 1j * x, centre + x - 1j * x])
+    quad = oriented_square(from_68(points), "face", "ffhq").quad
+    np.testing.assert_allclose(quad[:, 0] + 1j * quad[:, 1], expected, rtol=0, atol=1e-8)
+
+
+def test_ffhq_does_not_enlarge():
+    square = oriented_square(TILTED, "face", "ffhq")
+    plan = prepare(square, 409, 687, "face", superres=STYLES["ffhq"].superres)
+    assert (plan.superres, plan.box) == (1, (0, 0, 409, 378 + 32))
+    assert plan.zoom == pytest.approx(1024 / square.side, rel=1e-12)
+    np.testing.assert_array_equal(plan.quad, square.quad)
+    assert plan.quad.dtype == np.float64
+    assert prepare(oriented_square(np.multiply(UPRIGHT, 20), "face"), 9000, 9000, "", superres=False).shrink == 2
+    assert STYLES["celebahq"].superres
 
 
 BAD = {

@@ -27,6 +27,10 @@ _TOKEN_VERSION = 0x80
 _TOKEN_FRAME = 1 + 8 + 16 + 32  # bytes: version, time, initial vector, HMAC-SHA256; between them blocks of 16
 
 
+class WrongKeyError(InputError):
+    """A delta does not open with this key."""
+
+
 def derive_key(jpeg: bytes, file_name: str, *, iterations: int = 100_000) -> bytes:
     """Key of a delta: PBKDF2 with HMAC-SHA256, 32 bytes, as URL-safe base64.
 
@@ -69,9 +73,10 @@ def decrypt(token: bytes, key: bytes, where: str, *, side: int = RESOLUTION) -> 
 
     Raises
     ------
+    WrongKeyError
+        If the key is not its own, or the token is damaged.
     InputError
-        If the token is damaged, the key is not its own, or what it holds is not such an array; or if the package
-        cryptography is not installed.
+        If it is no token, or what it holds is not such an array; or if the package cryptography is not installed.
     """
     fernet = _fernet(key)
     from cryptography.fernet import InvalidToken  # after the line above, which says so if the package is missing
@@ -83,7 +88,7 @@ def decrypt(token: bytes, key: bytes, where: str, *, side: int = RESOLUTION) -> 
     try:
         compressed = fernet.decrypt(token)
     except InvalidToken:
-        raise InputError(
+        raise WrongKeyError(
             f"{where} does not open: its photograph is not the original JPEG of CelebA (in-the-wild) byte for byte, or "
             "the delta is damaged; use files that no program has saved again"
         ) from None

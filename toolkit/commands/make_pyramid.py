@@ -12,7 +12,6 @@ from PIL import ImageColor
 from datasets import console
 from datasets.decode import MAX_PIXELS
 from datasets.formats import writer_module
-from datasets.levels import resolution_of
 from toolkit import estimate as estimation
 from toolkit import selection, sources
 from toolkit.build import build
@@ -28,7 +27,6 @@ from toolkit.command_line import (
 )
 from toolkit.engine.cluster import PREFIX
 from toolkit.engine.output import Output
-from toolkit.engine.summary import Summary
 from toolkit.engine.workers import num_cores
 from toolkit.options import Options
 from toolkit.selection import Criteria
@@ -199,7 +197,7 @@ def command(
     except KeyboardInterrupt:
         console.say("stopped before the end; run the same command again to go on")
         raise
-    _print_summary(summary)
+    console.say(facts_table(summary.table()))
     if json_to:
         console.write_json(json_to, summary.to_json())
 
@@ -218,26 +216,3 @@ def _crop(crop: str | None, box: tuple[int, int, int] | None, tile: int | None, 
             raise click.UsageError("--box LEFT TOP SIDE: SIDE must be at least 1")
         return Crop("box", left=left, top=top, side=side)
     return None if crop is None else Crop(crop)
-
-
-def _print_summary(summary: Summary) -> None:
-    manifest = summary.manifest
-    side, skipped = manifest.resolution, sum(summary.skipped.values())
-    rows = f"{manifest.num_images} of {side}x{side}, and every level down to {resolution_of(2)}x{resolution_of(2)}"
-    facts = {
-        "data set": f"{summary.path} ({summary.bytes / 1e6:.1f} MB)",
-        "ledger": summary.ledger,
-        "images": f"{summary.images} used, {skipped} left out",
-        "left out": _counts(summary.skipped),
-        "picture of these": summary.skipped_sheet,
-        "rows": rows + (f"; {summary.rows_kept} of them were there" if summary.rows_kept else ""),
-        "classes": manifest.num_classes,
-        "applied": _counts(summary.applied) or "nothing",
-        "speed": f"{summary.rows_per_sec:.1f} images/s, {summary.megabytes_per_sec:.1f} MB/s, {summary.seconds:.1f} s",
-        "content digest": manifest.content_digest,
-    }
-    console.say(facts_table((name, value) for name, value in facts.items() if value))
-
-
-def _counts(numbers: dict[str, int]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in numbers.items())

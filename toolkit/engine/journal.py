@@ -2,8 +2,9 @@
 
 It lies beside the unfinished data set as ``.OUT.journal.partial`` and goes when the data set is whole. The first line
 is the key of the build: all that decides its bytes. Every further line is a record: what was found out about an image
-(``look``), or what was written of it (``done``). A record of what was written is appended only after the rows
-themselves are on disk for good.
+(``look``), or what was written of it (``done``); or what the source itself found out beforehand (``found``, see
+`toolkit.sources.Source.prepare`). A record of what was written is appended only after the rows themselves are on disk
+for good.
 
 A line is 16 hexadecimal digits, a space and a JSON object. The digits are the XXH3-64 of the object's text, seeded with
 the number that the line before has there: a line is trusted if it and all lines before it are whole and in their
@@ -19,7 +20,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import xxhash
 
@@ -28,7 +29,7 @@ from datasets.errors import InputError
 
 _DIGITS = 16
 _READ_BYTES = 1 << 10  # longer than nearly every line
-Kind = Literal["look", "done"]
+Kind = Literal["look", "done", "found"]
 Record = Mapping[str, Any]
 
 
@@ -65,7 +66,7 @@ class Journal:
         self.continued = self.replaced = False
         self.finished: Record | None = None
         self._end = self._checksum = 0
-        self._places: dict[str, array[int]] = {"look": array("q"), "done": array("q")}
+        self._places: dict[str, array[int]] = {kind: array("q") for kind in get_args(Kind)}
         self._places_of_parts: dict[tuple[str, int, int], int] = {}
         self.path, self._descriptor = _claim(data_set)
         try:
@@ -106,7 +107,7 @@ class Journal:
     def _remember(self, place: int, record: Record) -> None:
         if "finish" in record:
             self.finished = record["finish"]
-        for kind in ("look", "done"):
+        for kind in self._places:
             if kind in record:
                 index, part = record[kind], record.get("part", 0)
                 if part:

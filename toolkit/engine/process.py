@@ -21,7 +21,7 @@ from datasets.levels import pyramid
 from datasets.packing import Packed, Packer
 from toolkit.options import Options
 from toolkit.selection import Measurement, measure
-from toolkit.sources import Item, Source
+from toolkit.sources import Item, Rendered, Source
 from toolkit.transforms import Box, Crop, cut
 
 Facts = dict[str, Any]  # fields of a ledger entry that say what an image is and what was done to it
@@ -48,6 +48,8 @@ class Look:
         For the ledger; of an image that was decoded.
     measurement : Measurement or None
         For the choice among images, if that was asked for.
+    left_out : str or None
+        Why the source itself wants it left out.
     """
 
     index: int
@@ -61,6 +63,7 @@ class Look:
     bad: str | None = None
     facts: Facts = dataclasses.field(default_factory=dict)
     measurement: Measurement | None = None
+    left_out: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,21 +133,25 @@ def _look(source: Source, options: Options, known: Known) -> Look | None:
     label = None if source.label_names is None else item.label
     if (item.name, item.stamp, label) == (known.name, known.stamp, known.label):
         return None
+    if item.left_out is not None:
+        return Look(known.index, item.name, item.stamp, label, left_out=item.left_out)
     size, facts, measurement = (0, 0), Facts(), None
     num_crops = side = 0
     bad = None
     try:
-        if options.decodes_all:
+        if options.measures or options.ranks(len(source)) or (options.skip_bad and item.check is None):
             pixels, facts = read(item, options)
             size = facts["width"], facts["height"]
             measurement = measure(pixels) if options.measures else None
         else:
             size = item.size(max_pixels=options.max_pixels)
+            if options.skip_bad and item.check is not None:
+                item.check()
         if min(size) >= (options.criteria.min_size or 0):  # others are left out, so they need not be good
             boxes = _boxes(item, options, options.resolution or 0, *size)
             num_crops, side = len(boxes), boxes[0][2]
     except (InputError, OSError) as error:
-        bad = _reason(item, error)
+        bad = reason_of(item, error)
     return Look(known.index, item.name, item.stamp, label, *size, num_crops, side, bad, facts, measurement)
 
 
@@ -159,7 +166,7 @@ def _boxes(item: Item, options: Options, resolution: int, width: int, height: in
     return boxes
 
 
-def _reason(item: Item, error: InputError | OSError) -> str:
+def reason_of(item: Item, error: InputError | OSError) -> str:
     """Why an image cannot be used, naming no folder of this machine, so that equal builds give equal ledgers."""
     if isinstance(error, OSError):
         return f"{item.name} cannot be read ({error.strerror or error}); replace it or remove it"
@@ -169,7 +176,12 @@ def _reason(item: Item, error: InputError | OSError) -> str:
 def read(item: Item, options: Options) -> tuple[Pixels, Facts]:
     """Pixels of an image, uint8 (H, W, 3) upright sRGB, and the facts about it."""
     data = item.read()
-    if isinstance(data, bytes):
+    details = dict(data.details) if isinstance(data, Rendered) else {}
+    if isinstance(data, Rendered):
+        height, width = data.pixels.shape[:2]
+        found = Decoded("rendered", "RGB", width, height, data.applied)
+        data = pixels = np.ascontiguousarray(data.pixels)
+    elif isinstance(data, bytes):
         pixels, found = decode_with_notes(
             data, item.where, background=options.background, max_pixels=options.max_pixels
         )
@@ -182,7 +194,18 @@ def read(item: Item, options: Options) -> tuple[Pixels, Facts]:
         data = np.ascontiguousarray(data)
         pixels = np.repeat(data[..., None], 3, axis=2) if grey else data
     content = memoryview(data) if isinstance(data, bytes) else data.data
-    return pixels, {"bytes": content.nbytes, "xxh3": xxhash.xxh3_128_hexdigest(content), **vars(found)}
+    facts = {"bytes": content.nbytes, "xxh3": xxhash.xxh3_128_hexdigest(content), **vars(found)}
+    if options.scores:
+        details.update(_scored(pixels))
+    return pixels, {**facts, "details": details} if details else facts
+
+
+def _scored(pixels: Pixels) -> Facts:
+    """Score of an image, and what it is made of."""
+    from toolkit.celebahq.quality import score  # most builds need none
+
+    found = score(pixels)
+    return {"score": found.score, "quality": found.details}
 
 
 def make(source: Source, options: Options, resolution: int, pack: Packer, task: Parts) -> Made:
@@ -206,7 +229,7 @@ def make(source: Source, options: Options, resolution: int, pack: Packer, task: 
         except (InputError, OSError) as error:
             if part.stamp and _gone(source, source[part.index]):
                 raise changed(item.where, gone=True) from None
-            raise bad_image(_reason(item, error), item) from None
+            raise bad_image(reason_of(item, error), item) from None
         if len(boxes) != part.total or (part.stamp and source[part.index].stamp != part.stamp):
             raise changed(item.where, gone=_gone(source, source[part.index]))
         for box in boxes[part.first : part.first + part.count]:

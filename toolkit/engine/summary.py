@@ -66,6 +66,8 @@ class Summary:
         The data set and the ledger beside it.
     skipped_sheet : Path or None
         Picture of the images that were left out, if there are any.
+    score_sheet : Path or None
+        Picture of the images of highest and lowest scores, if they have scores.
     manifest : Manifest
         As it is in the data set.
     images : int
@@ -83,6 +85,7 @@ class Summary:
     path: Path
     ledger: Path
     skipped_sheet: Path | None
+    score_sheet: Path | None
     manifest: Manifest
     images: int
     applied: dict[str, int]
@@ -92,13 +95,23 @@ class Summary:
     seconds: float
 
     @classmethod
-    def of(cls, path: Path, tally: Tally, *, skipped_sheet: Path | None, rows_kept: int, seconds: float) -> Self:
+    def of(
+        cls,
+        path: Path,
+        tally: Tally,
+        *,
+        skipped_sheet: Path | None,
+        score_sheet: Path | None,
+        rows_kept: int,
+        seconds: float,
+    ) -> Self:
         """Summary of a data set that is whole."""
         pyramid = open_pyramid(path)
         return cls(
             path=path,
             ledger=ledger.path_of(path),
             skipped_sheet=skipped_sheet,
+            score_sheet=score_sheet,
             manifest=pyramid.manifest,
             images=tally.images,
             applied=dict(sorted(tally.applied.items())),
@@ -118,6 +131,26 @@ class Summary:
         """Megabytes (10**6 bytes) of the data set made per second of wall time."""
         return self.rows_per_sec * self.bytes / self.manifest.num_images / 1e6
 
+    def table(self) -> list[tuple[str, object]]:
+        """Facts for people: what it is, and what was done."""
+        manifest = self.manifest
+        side, skipped = manifest.resolution, sum(self.skipped.values())
+        rows = f"{manifest.num_images} of {side}x{side}, and every level down to {resolution_of(2)}x{resolution_of(2)}"
+        facts = {
+            "data set": f"{self.path} ({self.bytes / 1e6:.1f} MB)",
+            "ledger": self.ledger,
+            "images": f"{self.images} used, {skipped} left out",
+            "left out": counts(self.skipped),
+            "picture of these": self.skipped_sheet,
+            "best and worst": self.score_sheet,
+            "rows": rows + (f"; {self.rows_kept} of them were there" if self.rows_kept else ""),
+            "classes": manifest.num_classes,
+            "applied": counts(self.applied) or "nothing",
+            "speed": f"{self.rows_per_sec:.1f} images/s, {self.megabytes_per_sec:.1f} MB/s, {self.seconds:.1f} s",
+            "content digest": manifest.content_digest,
+        }
+        return [(name, value) for name, value in facts.items() if value]
+
     def to_json(self) -> dict[str, Any]:
         """Everything, in JSON's types."""
         manifest = self.manifest
@@ -125,6 +158,7 @@ class Summary:
             "path": str(self.path),
             "ledger": str(self.ledger),
             "skipped_sheet": None if self.skipped_sheet is None else str(self.skipped_sheet),
+            "score_sheet": None if self.score_sheet is None else str(self.score_sheet),
             "images": self.images,
             "skipped": sum(self.skipped.values()),
             "skipped_by_reason": self.skipped,
@@ -142,3 +176,8 @@ class Summary:
             "options": dict(manifest.options),
             "provenance": dict(manifest.provenance),
         }
+
+
+def counts(numbers: dict[str, int]) -> str:
+    """What was counted, on one line."""
+    return ", ".join(f"{name} {number}" for name, number in numbers.items())

@@ -22,15 +22,40 @@ import functools
 import importlib
 import pkgutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
 from toolkit.transforms import Crop
+
+if TYPE_CHECKING:
+    from toolkit.engine.journal import Journal
+    from toolkit.engine.progress import Progress
+    from toolkit.engine.workers import Workers
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rendered:
+    """Pixels that a source made itself, and how.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (H, W, 3)
+        Upright sRGB.
+    applied : tuple of str
+        Names of what was done, in that order, for the ledger.
+    details : dict
+        What else the ledger is to say of the image, in JSON's types: scores, digests of models, evidence.
+    """
+
+    pixels: NDArray[np.uint8]
+    applied: tuple[str, ...] = ()
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,20 +74,31 @@ class Item:
         `datasets.decode.upright_size`.
     read : callable
         ``read()`` gives the bytes of an image file, or the pixels themselves: uint8, shape (H, W) or (H, W, 3), upright
-        sRGB. It raises InputError or OSError.
+        sRGB; or what the source made, as `Rendered`. It raises InputError or OSError.
     label : int or None
         Class number in 0..C-1, for every image of a source with `Source.label_names`; meaningless in others.
     stamp : str
         Text that changes when the bytes of the image change, found without reading them, such as the size and time of
         a file; empty if only the whole source has such a stamp.
+    left_out : str or None
+        Why the source itself wants this image left out, beginning with a kind of `toolkit.selection` and a colon; then
+        neither `size` nor `read` is called. None: it does not.
+    check : callable or None
+        ``check()`` raises what `read` would, for less work; None: only `read` can tell whether the image is good.
+    preview : callable or None
+        ``preview()`` gives pixels that show a person what the image is, uint8 of shape (H, W, 3), for less work than
+        `read`, and of an image that is left out, too; None: `read` is good enough.
     """
 
     name: str
     where: str
     size: Callable[..., tuple[int, int]]
-    read: Callable[[], bytes | NDArray[np.uint8]]
+    read: Callable[[], bytes | NDArray[np.uint8] | Rendered]
     label: int | None = None
     stamp: str = ""
+    left_out: str | None = None
+    check: Callable[[], None] | None = None
+    preview: Callable[[], NDArray[np.uint8]] | None = None
 
 
 class Source(abc.ABC):
@@ -81,12 +117,16 @@ class Source(abc.ABC):
         Name of every class, by class number; None: the images have no labels.
     crop : Crop or None
         Crop that these images are meant to be used with, if the user names none; None: no wish.
+    settings : mapping of str to anything
+        What decides the pixels besides the files, in JSON's types, for a source that makes its images. It becomes part
+        of the options in the manifest.
     """
 
     path: Path
     name: str
     label_names: tuple[str, ...] | None = None
     crop: Crop | None = None
+    settings: Mapping[str, Any] = {}
 
     @abc.abstractmethod
     def __init__(self, path: Path) -> None:
@@ -111,7 +151,21 @@ class Source(abc.ABC):
         `open_source` calls it once, unless nobody wants the labels.
         """
 
-    def __reduce__(self) -> tuple[Callable[..., Source], tuple[type[Source], Path, bool, str]]:
+    def prepare(self, workers: Workers, journal: Journal | None, progress: Progress) -> None:  # noqa: B027  optional
+        """Find out, before a build, what it takes long to find out; it may be needed to count the images.
+
+        What is found goes into the journal, if there is one, so that an interrupted build need not look for it again.
+        """
+
+    def identity(self) -> dict[str, Any]:
+        """What an interrupted build must have been made of for another to go on with it, in JSON's types.
+
+        Known before `prepare`. Images with stamps of their own are left out: each of these is checked by itself.
+        """
+        stamp = "" if self[0].stamp else self.stamp
+        return {"source": self.name, "kind": type(self).__module__, "stamp": stamp, "settings": dict(self.settings)}
+
+    def __reduce__(self) -> tuple[Any, ...]:
         return reopen, (type(self), self.path.absolute(), self.label_names is not None, self.stamp)
 
 
