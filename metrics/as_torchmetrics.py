@@ -6,6 +6,7 @@ and gathers what all processes of a distributed run have seen before it computes
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from pathlib import Path
@@ -16,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from datasets.errors import InputError
 from metrics import features, scores
 from metrics.arrays import ListImageSet
+from metrics.features import Extractor
 from metrics.resize import Images
 from metrics.scores import Side
 
@@ -60,15 +63,31 @@ class _Methods:
         for option in self.score.options:
             option.check(self.options.get(option.name.replace("-", "_"), option.default))
         network = extractor or self.score.extractor
-        self.network = (
-            None
-            if network is None or self.score.needs == "pixels"
-            else features.load(network)(weights, resize=resize, dtype=dtype, device=device)
+        self._network_of: tuple[Any, ...] | None = (
+            None if network is None or self.score.needs == "pixels" else (network, weights, resize, dtype, str(device))
         )
+        self._digest = "" if self.network is None else self.network.weights_digest
         self.resolution: int | None = None
         self.result: dict[str, Any] | None = None
         for side in ("real", "fake"):
             self.add_state(f"{side}_seen", default=[], dist_reduce_fx="cat")
+
+    @property
+    def network(self) -> Extractor | None:
+        """Where features come from; None if the metric looks at pixels. Metrics of one network share it."""
+        return None if self._network_of is None else _network(*self._network_of)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the network, which the copy opens again from its file."""
+        state = super().__getstate__()
+        return dict(state) if isinstance(state, dict) else {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Refuse to go on with other weights than those of the features that were kept."""
+        restore = getattr(super(), "__setstate__", self.__dict__.update)
+        restore(state)
+        if self.network is not None and self.network.weights_digest != self._digest:
+            raise InputError(f"the weights of {self.network.name} are not those that this metric was made with")
 
     def update(self, images: Images, real: bool = False) -> None:
         """Take images, uint8 of shape (n, 3, h, w) in [0, 255]; real ones, or those of the generator."""
@@ -97,6 +116,12 @@ class _Methods:
         return torch.tensor(self.result["value"], dtype=torch.float64)
 
 
+@functools.lru_cache(maxsize=4)
+def _network(name: str, weights: Path | None, resize: str | None, dtype: str, device: str) -> Extractor:
+    """Open a network once in a process, however many metrics and copies of them there are."""
+    return features.load(name)(weights, resize=resize, dtype=dtype, device=device)
+
+
 def _joined(seen: list[Tensor] | Tensor, side: str) -> NDArray[Any]:
     """Images or features of all updates; a gathered state is one tensor already."""
     if isinstance(seen, list) and not seen:
@@ -116,7 +141,8 @@ ImageMetric: Any = type("ImageMetric", (_Methods, _base()), {"__module__": __nam
 ImageMetric.__doc__ = """A metric of `metrics.scores` that is fed by and by.
 
 Images, or what a network makes of them, are kept until `compute`, in the order in which they came; a metric on pixels
-keeps the pixels. Metrics that measure fewer images than were given take the first.
+keeps the pixels. Metrics that measure fewer images than were given take the first. It can be pickled, with what it has
+seen; a copy opens its network again from the same file.
 
 Parameters
 ----------

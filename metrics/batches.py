@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from metrics.scores import Score
 
 _MOST_BYTES = 32 << 20  # of pixels in memory at a time
 _OF_ANY_SIZE = 64  # images of a batch if their sizes are not known
+_SLOW_TO_READ = ("folder", "archive")  # kinds of sets whose images have to be decoded
 
 Networks = Callable[[str], Extraction]
 """Gives the network of a name, the same one every time."""
@@ -90,11 +92,40 @@ def feature_source(
 
 
 class Batch:
-    """Some images of a set."""
+    """Some images of a set.
 
-    def __init__(self, images: ImageSet, rows: NDArray[np.int64]) -> None:
-        self.images, self.rows = images, rows
+    Parameters
+    ----------
+    images : ImageSet
+    rows : ndarray of int64, shape (n,)
+        Their numbers in the set.
+    first : int
+        Place of the first one in the order of the measurement.
+    """
+
+    def __init__(self, images: ImageSet, rows: NDArray[np.int64], first: int = 0) -> None:
+        self.images, self.rows, self.first = images, rows, first
         self._features: dict[Extraction | None, NDArray[np.float32]] = {}
+        self._read: dict[int, NDArray[np.uint8]] = {}  # images read ahead, by number
+
+    def read_ahead(self, pixels: bool, networks: Mapping[Extraction | None, int]) -> None:
+        """Read what will be asked for: all pixels, or the images whose features are not known.
+
+        Parameters
+        ----------
+        pixels : bool
+            Metrics on pixels will look at this batch.
+        networks : mapping of Extraction to int
+            Networks whose features will be asked for, and of how many of the first images.
+        """
+        if self.images.kind not in _SLOW_TO_READ:
+            return
+        if pixels:
+            _ = self.pixels
+            return
+        unknown = [net.unknown(self.images, self.rows[: max(0, n)]) for net, n in networks.items() if net is not None]
+        if unknown and len(rows := np.unique(np.concatenate(unknown))):
+            self._read = dict(zip(rows.tolist(), self.images.read_each(rows), strict=True))
 
     @functools.cached_property
     def pixels(self) -> NDArray[np.uint8]:
@@ -113,11 +144,28 @@ class Batch:
 
     def _each(self, rows: NDArray[np.int64]) -> Sequence[NDArray[np.uint8]]:
         """Pixels of some of the rows, each image of its own size; from what was read already if it was."""
+        if self._read:
+            return [self._read[row] for row in rows.tolist()]
         if "pixels" in self.__dict__:
             return list(self.pixels[np.isin(self.rows, rows)])
         if len(rows) == len(self.rows) and self.images.resolution is not None:
             return list(self.pixels)
         return self.images.read_each(rows)
+
+
+def one_ahead(batches: Iterable[Batch], prepare: Callable[[Batch], None]) -> Iterator[Batch]:
+    """Batches in their order; while one is worked on, a thread prepares the next."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting = None
+        for batch in batches:
+            started = batch, reader.submit(prepare, batch)
+            if waiting is not None:
+                waiting[1].result()
+                yield waiting[0]
+            waiting = started
+        if waiting is not None:
+            waiting[1].result()
+            yield waiting[0]
 
 
 def choose_batch_size(resolution: int | None, networks: Sequence[Extraction]) -> int:

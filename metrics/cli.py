@@ -15,6 +15,7 @@ from datasets.atomic import check_writable
 from metrics import scores
 
 _PATH = click.Path(path_type=Path)
+_OF_SETS = ("num_images", "seed", "resolution", "truncation", "skip_bad")  # options that decide the images
 
 
 class _Commands(click.Group):
@@ -50,17 +51,26 @@ def cli() -> None:  # the escape below is click's mark for text that keeps its l
 @cli.command()
 @click.argument("run", type=_PATH)
 @click.option("--out", type=_PATH, help="HTML file to write; RUN/report.html if not given.")
-def report(run: Path, out: Path | None) -> None:
+@click.option(
+    "--evaluation",
+    "evaluations",
+    type=_PATH,
+    multiple=True,
+    metavar="FILE",
+    help="Show these results of --json too; RUN/evaluation*.json are shown by themselves.",
+)
+def report(run: Path, out: Path | None, evaluations: tuple[Path, ...]) -> None:
     """Write the report of a training run: one HTML file, pictures included.
 
     \b
     Examples:
       metrics report runs/demo
       metrics report runs/demo --out demo.html
+      metrics all photos.h5 runs/demo --json runs/demo/evaluation.json && metrics report runs/demo
     """  # noqa: D301
     from metrics.report import write_report
 
-    console.say(f"the report is {write_report(run, out)}")
+    console.say(f"the report is {write_report(run, out, evaluations)}")
 
 
 @cli.command("compare")
@@ -143,7 +153,7 @@ def _metric_command(name: str) -> click.Command:
         )
         for option in score.options
     ]
-    network = _network_options(score.extractor) if score.needs != "pixels" else []
+    network = _network_options(score.extractor) if score.needs != "pixels" else _cache_options()
 
     def run(real: Path | None, fake: Path, **given: Any) -> None:
         options = {option.name: given.pop(option.name) for option in own if option.name}
@@ -184,6 +194,13 @@ def _common_options() -> tuple[click.Option, ...]:
             ["--resolution"], type=click.IntRange(min=1), help="Side in pixels to measure at: a level of a pyramid."
         ),
         click.Option(
+            ["--truncation"],
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="PSI",
+            help="Runs and checkpoints: draw latents from a normal distribution cut off at PSI deviations.",
+        ),
+        click.Option(["--skip-bad"], is_flag=True, help="Leave out image files that cannot be decoded, and say which."),
+        click.Option(
             ["--batch-size"], type=click.IntRange(min=1), help="Images read at a time; does not change the value."
         ),
         click.Option(["--json"], metavar="FILE|-", help="Write the result here too; - is stdout."),
@@ -211,13 +228,22 @@ def _network_options(extractor: str | None) -> list[click.Option]:
             help="Of its convolutions; bfloat16 is faster and no longer the standard value.",
         ),
         click.Option(["--device"], default="cpu", show_default=True, help="Where it runs, such as cuda."),
-        click.Option(
-            ["--cache"], type=_PATH, metavar="FOLDER", help="Where features are kept; the user's cache folder."
-        ),
-        click.Option(["--no-cache"], is_flag=True, help="Keep no features and use none that were kept."),
+        *_cache_options(),
         click.Option(
             ["--trust-torchscript"], is_flag=True, help="Run a TorchScript file of weights that is not a published one."
         ),
+    ]
+
+
+def _cache_options() -> list[click.Option]:
+    return [
+        click.Option(
+            ["--cache"],
+            type=_PATH,
+            metavar="FOLDER",
+            help="Where features, and what is derived from the reals, are kept; the user's cache folder.",
+        ),
+        click.Option(["--no-cache"], is_flag=True, help="Keep nothing and use nothing that was kept."),
     ]
 
 
@@ -246,7 +272,7 @@ cli.add_command(
         params=[
             click.Argument(["image_set"], metavar="SET", type=_PATH),
             click.Argument(["out"], metavar="OUT.npz", type=_PATH),
-            *(option for option in _common_options() if option.name in ("num_images", "seed", "resolution")),
+            *(option for option in _common_options() if option.name in _OF_SETS),
             *_network_options("inception"),
             click.Option(
                 ["--features", "with_features"], is_flag=True, help="The features too, for metrics other than FID."

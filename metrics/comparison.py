@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scipy.special import stdtrit
+
 from datasets.errors import InputError
+from metrics.subsampling import difference_error
 
 _MUST_AGREE = ("metric", "num_images", "protocol")
 _OF_NETWORKS = ("network", "weights", "resize", "dtype", "code_version", "feature_size")  # as far as both say it
-_SIGNIFICANT = 1.96  # standard errors; two equal values differ by more in 5 of 100 comparisons
+_MANY = 1e6  # degrees of freedom, as good as infinitely many
+_CHANCE = 0.05  # share of comparisons of equal generators that are called different
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Comparison:
         Of the first and the second result.
     error : float or None
         Standard error of their difference; None if a result has none.
+    limit : float
+        Standard errors beyond which a difference is more than chance, by Student's t.
     obstacles : tuple of str
         Why the values cannot be compared; empty if they can.
     notes : tuple of str
@@ -36,6 +42,7 @@ class Comparison:
     metric: str
     values: tuple[float, float]
     error: float | None
+    limit: float
     obstacles: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -61,7 +68,7 @@ class Comparison:
         if self.deviations is None:
             return "comparable; no standard error is known, so whether the difference means something is open"
         times = "without error" if math.isinf(self.deviations) else f"{self.deviations:.1f} standard errors"
-        if self.deviations > _SIGNIFICANT:
+        if self.deviations > self.limit:
             return f"comparable; the difference is {times}: more than chance explains"
         return f"comparable; the difference is {times}: chance explains it"
 
@@ -73,6 +80,7 @@ class Comparison:
             "values": list(self.values),
             "difference": self.difference,
             "standard_error": self.error,
+            "limit": self.limit,
             "deviations": None if deviations is None or math.isinf(deviations) else deviations,
             "comparable": not self.obstacles,
             "obstacles": list(self.obstacles),
@@ -84,8 +92,10 @@ class Comparison:
 def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
     """Compare two results of `metrics.evaluate.evaluate`.
 
-    They are comparable if metric, number of images, protocol, feature network and real images are the same. Errors are
-    taken as independent, which overstates that of the difference where both results share the reals.
+    They are comparable if metric, number of images, protocol, feature network and real images are the same. Where both
+    measured the same reals in the same order (equal seeds), the error is that of the differences of their replicates,
+    which is free of what the reals have in common. Otherwise the errors are taken as independent, which overstates that
+    of the difference where both results share the reals.
     """
     obstacles = [
         f"{field} differs: {_brief(first.get(field))} and {_brief(second.get(field))}"
@@ -116,10 +126,21 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
     fakes = [(result.get("fake") or {}).get("digest") for result in (first, second)]
     if fakes[0] is not None and fakes[0] == fakes[1]:
         notes.append("both measured the same images")
-    errors = [result.get("standard_error") for result in (first, second)]
-    error = None if None in errors else math.hypot(*(float(one) for one in errors if one is not None))
+    error, freedom = _error_of_difference(first, second)
+    limit = float(stdtrit(freedom, 1 - _CHANCE / 2))
     values = float(first["value"]), float(second["value"])
-    return Comparison(str(first.get("metric")), values, error, tuple(obstacles), tuple(notes))
+    return Comparison(str(first.get("metric")), values, error, limit, tuple(obstacles), tuple(notes))
+
+
+def _error_of_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[float | None, float]:
+    """Standard error of the difference, None if it is not known, and its degrees of freedom."""
+    shared = [((result.get("real") or {}).get("digest"), result.get("seed")) for result in (first, second)]
+    if None not in shared[0] and shared[0] == shared[1]:
+        paired = difference_error(first.get("replicates"), second.get("replicates"))
+        if paired is not None:
+            return paired
+    errors = [result.get("standard_error") for result in (first, second)]
+    return None if None in errors else math.hypot(*(float(one) for one in errors if one is not None)), _MANY
 
 
 def match(

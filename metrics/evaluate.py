@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from datasets.errors import InputError
 from datasets.order import Order
 from metrics import result, scores, sharing
-from metrics.batches import Batch, FeatureSource, Networks, choose_batch_size, feature_source
+from metrics.batches import Batch, FeatureSource, Networks, choose_batch_size, feature_source, one_ahead
+from metrics.cache import Facts
 from metrics.extraction import Extraction
 from metrics.feature_sets import FeatureSet
 from metrics.images import ImageSet
@@ -28,6 +30,7 @@ def evaluate(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     networks: Networks | None = None,
     extractor: str | None = None,
+    cache_folder: Path | None = None,
     progress: Progress = no_progress,
 ) -> list[dict[str, Any]]:
     """Measure `fake`, against `real` where a metric compares two sets.
@@ -52,6 +55,8 @@ def evaluate(
         Opens the networks of metrics on features by name, see `metrics.networks`; needed by such metrics.
     extractor : str, optional
         One network for all metrics on features, in place of each one's own.
+    cache_folder : Path, optional
+        Where what metrics on pixels derive from the reals is kept, such as `metrics.cache.default_folder`.
     progress : Progress
         Such as `datasets.console.progress`.
 
@@ -75,6 +80,7 @@ def evaluate(
         options=options,
         networks=networks,
         extractor=extractor,
+        cache_folder=cache_folder,
         keep_real=False,
     )(fake, progress)
 
@@ -83,6 +89,11 @@ class Evaluator:
     """`evaluate` for many sets of fakes against the same reals, which are read once.
 
     A trainer makes one of these and calls it with every new set of samples. Parameters are those of `evaluate`.
+
+    Attributes
+    ----------
+    notes : list of str
+        What was taken from the cache or kept there, for the user.
     """
 
     def __init__(
@@ -96,6 +107,7 @@ class Evaluator:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         networks: Networks | None = None,
         extractor: str | None = None,
+        cache_folder: Path | None = None,
         keep_real: bool = True,
     ) -> None:
         for text, value in (("--batch-size", batch_size), ("--num-images", num_images)):
@@ -104,12 +116,14 @@ class Evaluator:
         if seed < 0:
             raise InputError(f"--seed must be 0 or more, got {seed}")
         self.real, self.num_images, self.seed, self.batch_size = real, num_images, seed, batch_size
-        self.keep_real = keep_real
+        self.keep_real, self.cache_folder = keep_real, cache_folder
         self.options = options or {}
         self.classes = {name: scores.load(name) for name in metric_names}
         self._open_network, self._extractor = networks, extractor
         self._scores: dict[str, Score] = {}  # of two sets, with the reals already given
         self._references: dict[str, dict[str, Any]] = {}  # metrics of one set: their results on the reals
+        self._real_wanted: dict[str, int] = {}  # of two sets: reals that the cache does not make superfluous
+        self.notes: list[str] = []
         for name, score in self.classes.items():
             if score.two_sets and real is None:
                 raise InputError(f"{name} compares two sets; name the real images too")
@@ -196,17 +210,54 @@ class Evaluator:
             if score.two_sets:
                 if name not in self._scores or self._scores[name].plan_of_images != plans[name]:
                     fresh[name] = self._scores[name] = self._new(name, plans[name], resolution)
+                    self._recall(name, fresh[name])
             elif name not in self._references:
                 plan = score.plan({"fake": self.real.num_images}, resolution, self.num_images)
-                references[name] = self._new(name, plan, resolution)
+                if (known := self._reference_facts(name, plan, resolution)) is not None:
+                    self._references[name] = known
+                    self.notes.append(f"{name} of {self.real.name} was taken from the cache {self.cache_folder}")
+                else:
+                    references[name] = self._new(name, plan, resolution)
         self._feed({**fresh, **references}, "real", self.real, sources, progress)
         for name, reference in references.items():
             whole = sharing.merge(reference)
             if sharing.rank() == 0:
                 found = whole.compute()
                 self._references[name] = {k: v for k, v in found.items() if k not in ("protocol", "warnings")}
+                if (facts := self._facts(name, reference.plan_of_images, resolution)) is not None:
+                    facts.put(self._references[name])
         if references:
             self._references = sharing.from_first(self._references)
+
+    def _recall(self, name: str, score: Score) -> None:
+        """Let a metric of two sets look up what the cache knows of the reals; the first process does it for all."""
+        wanted = score.plan_of_images.wanted.get("real", 0)
+        if self.cache_folder is not None and self.real is not None and not isinstance(self.real, FeatureSet):
+            if sharing.rank() == 0:
+                wanted = score.recall(self.cache_folder, self.real.digest)
+                self.notes += score.notes
+            wanted = sharing.from_first(wanted)
+        self._real_wanted[name] = wanted
+
+    def _facts(self, name: str, plan: Plan, resolution: int) -> Facts | None:
+        """Entry of the cache for a metric on pixels of the reals; features have a cache of their own."""
+        if self.cache_folder is None or self.real is None or self.classes[name].needs != "pixels":
+            return None
+        key = {
+            "reference": self.real.digest,
+            "metric": name,
+            "resolution": resolution,
+            "seed": self.seed,
+            "num_images": plan.num_images,
+            "options": dict(self.options.get(name, {})),
+            "version": 1,
+        }
+        return Facts(self.cache_folder, key)
+
+    def _reference_facts(self, name: str, plan: Plan, resolution: int) -> dict[str, Any] | None:
+        """Result of a metric of one set on the reals, if the cache has it."""
+        facts = self._facts(name, plan, resolution) if sharing.rank() == 0 else None
+        return sharing.from_first(None if facts is None else facts.get())
 
     def _feed(
         self,
@@ -224,6 +275,8 @@ class Evaluator:
             name: score.plan_of_images.wanted.get(side if score.two_sets else "fake", 0)
             for name, score in active.items()
         }
+        if side == "real":
+            wanted |= {name: self._real_wanted[name] for name, score in active.items() if score.two_sets}
         if isinstance(images, FeatureSet) and images.features is None:
             for score in active.values():
                 score.use_statistics(side, images.gaussian)
@@ -238,23 +291,33 @@ class Evaluator:
         for name in active.keys() & sources.keys():
             network = sources[name].network
             limits[network] = max(limits.get(network, 0), wanted[name])
+
+        def prepare(batch: Batch) -> None:
+            start = batch.first
+            pixels = any(name not in sources and wanted[name] > start for name in active)
+            batch.read_ahead(pixels, {network: most - start for network, most in limits.items() if most > start})
+
+        mine = (
+            Batch(images, rows[first : first + batch_size], first)
+            for number, first in enumerate(range(0, total, batch_size))
+            if number % sharing.world_size() == sharing.rank()
+        )
         with progress(total, f"{side} images") as bar:
-            for number, first in enumerate(range(0, total, batch_size)):
-                batch = Batch(images, rows[first : first + batch_size])
-                if number % sharing.world_size() == sharing.rank():
-                    for name, score in active.items():
-                        if wanted[name] > first:
-                            given = (
-                                batch.features(
-                                    sources[name].network,
-                                    limits[sources[name].network] - first,
-                                    logits=score.needs == "logits",
-                                )
-                                if name in sources
-                                else batch.pixels
+            for batch in one_ahead(mine, prepare):
+                first = batch.first
+                for name, score in active.items():
+                    if wanted[name] > first:
+                        given = (
+                            batch.features(
+                                sources[name].network,
+                                limits[sources[name].network] - first,
+                                logits=score.needs == "logits",
                             )
-                            score.update(side if score.two_sets else "fake", given[: wanted[name] - first], first)
-                bar.update(len(batch.rows))
+                            if name in sources
+                            else batch.pixels
+                        )
+                        score.update(side if score.two_sets else "fake", given[: wanted[name] - first], first)
+                bar.update(min(total - first, batch_size * sharing.world_size()))
 
     def _result(
         self, name: str, score: Score, fake: ImageSet, source: FeatureSource | None, progress: Progress
@@ -264,6 +327,7 @@ class Evaluator:
         real = self.real if score.two_sets or name in self._references else None
         if real is not None and real.digest == fake.digest and real.kind == fake.kind:
             found["warnings"].append("both sets hold the same images")
+        found["warnings"] += [*(real.warnings if real is not None else ()), *fake.warnings]
         if source is not None:
             found["warnings"] += source.warnings
         record = {

@@ -61,6 +61,11 @@ class Extraction:
             cache.put(rows[~known], found[~known])
         return found
 
+    def unknown(self, images: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the given images that have to go through the network."""
+        cache = self._cache_of(images)
+        return rows if cache is None else rows[~cache.get(rows)[1]]
+
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits without bias, float32 of shape (n, classes), of such features."""
         found = self.extractor.classify(torch.from_numpy(features)).logits_unbiased

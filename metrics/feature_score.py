@@ -138,9 +138,14 @@ class FeatureScore(Score):
         fake = self.features("fake")
         found = self.measure(self.features("real"), fake) if self.two_sets else self.measure(fake, fake)
         warnings = [*self.plan_of_images.warnings, *found.pop("warnings", ())]
+        floor = self._floor() if self.two_sets else None
+        if self.two_sets:
+            warnings += self._about_floor(floor)
+        if found["standard_error"] is None:
+            warnings.append("there are too few images, or repeats, for a standard error")
         return {
             **found,
-            **({"floor": self._floor()} if self.two_sets else {}),
+            **({"floor": floor} if self.two_sets else {}),
             "num_images": self.plan_of_images.num_images,
             "protocol": dict(self.protocol),
             "warnings": warnings,
@@ -160,6 +165,20 @@ class FeatureScore(Score):
     def measure(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, Any]:
         """Value, standard error and what else there is to say; a metric of one set looks at `fake` alone."""
 
+    def _about_floor(self, floor: Mapping[str, Any] | None) -> list[str]:
+        """What a reader must know of a floor that is missing, or of fewer images than the value."""
+        count, have = self.plan_of_images.num_images, self.plan_of_images.wanted["real"]
+        if floor is None:
+            return [
+                f"{have} real images are too few for a floor; it needs {2 * self.least}, and {2 * count} for equal N"
+            ]
+        if floor["num_images"] < count:
+            return [
+                f"the floor is of {floor['num_images']} images, the value of {count}; "
+                f"with {2 * count} real images it would be at the same number"
+            ]
+        return []
+
     def _floor(self) -> dict[str, Any] | None:
         """The same of real images against other real images, as many as there are fakes if the reals suffice."""
         real = self.features("real")
@@ -167,4 +186,9 @@ class FeatureScore(Score):
         if half < self.least:
             return None
         found = self.measure(real[:half], real[half : 2 * half])
-        return {"value": found["value"], "num_images": half, "method": "disjoint halves of the reals"}
+        return {
+            "value": found["value"],
+            "standard_error": found.get("standard_error"),
+            "num_images": half,
+            "method": "disjoint halves of the reals",
+        }

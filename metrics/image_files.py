@@ -15,7 +15,10 @@ from datasets import decode
 from datasets.archives import open_archive
 from datasets.errors import InputError
 from metrics.images import ImageSet
+from metrics.scores import Progress, no_progress
 from metrics.workers import parallel_map
+
+_CHECKED_AT_ONCE = 1024
 
 
 class FileImageSet(ImageSet):
@@ -67,9 +70,14 @@ class FileImageSet(ImageSet):
 
     def read_each(self, rows: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """Decode the given images, each of shape (3, h, w), on all cores."""
-        return parallel_map(
-            lambda k: decode.decode(self._load(k), self._wheres[k]).transpose(2, 0, 1), (int(row) for row in rows)
-        )
+
+        def pixels(k: int) -> NDArray[np.uint8]:
+            try:
+                return decode.decode(self._load(k), self._wheres[k]).transpose(2, 0, 1)
+            except InputError as error:
+                raise InputError(f"{error}, or leave out such images with --skip-bad") from None
+
+        return parallel_map(pixels, (int(row) for row in rows))
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the given images, shape (n, 3, resolution, resolution)."""
@@ -86,25 +94,71 @@ class FileImageSet(ImageSet):
         return self.resolution
 
 
-def open_image_files(path: Path) -> FileImageSet | None:
+def open_image_files(path: Path, *, skip_bad: bool = False, progress: Progress = no_progress) -> FileImageSet | None:
     """Image set of a folder, or of a zip or tar archive; None if `path` is neither.
+
+    Parameters
+    ----------
+    path : Path
+    skip_bad : bool
+        Decode every image now, and leave out those that cannot be; otherwise the first one is an error.
+    progress : Progress
+        Shows that.
 
     Raises
     ------
     InputError
         If it holds no images, or one of them has a damaged header.
     """
+    load: Callable[[int], bytes | Path]
     if path.is_dir():
         files = decode.list_images(path)
-        return FileImageSet(
-            str(path),
-            "folder",
-            [str(file) for file in files],
-            lambda k: files[k],
-            lambda k: decode.upright_size(files[k], str(files[k])),
-        )
-    archive = open_archive(path)
-    if archive is None:
+        wheres, kind = [str(file) for file in files], "folder"
+        load, size = files.__getitem__, _size_of_file(files)
+    elif (archive := open_archive(path)) is not None:
+        wheres, kind = [archive.where(k) for k in range(len(archive))], "archive"
+        load, size = archive.read, archive.image_size
+    else:
         return None
-    wheres = [archive.where(k) for k in range(len(archive))]
-    return FileImageSet(str(path), "archive", wheres, archive.read, archive.image_size)
+    if not skip_bad:
+        return FileImageSet(str(path), kind, wheres, load, size)
+    sizes, faults = _decode_all(wheres, load, progress)
+    good = [k for k, found in enumerate(sizes) if found is not None]
+    if not good:
+        raise InputError(f"{path}: none of its {len(wheres)} images can be decoded; {next(iter(faults.values()))}")
+    images = FileImageSet(
+        str(path), kind, [wheres[k] for k in good], lambda k: load(good[k]), lambda k: sizes[good[k]] or (0, 0)
+    )
+    images.details = {"skipped": faults}
+    if faults:
+        images.warnings = (
+            f"{len(faults)} of {len(wheres)} images of {path} cannot be decoded and were left out, "
+            f"such as {next(iter(faults))}",
+        )
+    return images
+
+
+def _size_of_file(files: list[Path]) -> Callable[[int], tuple[int, int]]:
+    return lambda k: decode.upright_size(files[k], str(files[k]))
+
+
+def _decode_all(
+    wheres: list[str], load: Callable[[int], bytes | Path], progress: Progress
+) -> tuple[list[tuple[int, int] | None], dict[str, str]]:
+    """Width and height of every image, None for those that cannot be decoded, and why, by name."""
+
+    def check(k: int) -> tuple[int, int] | str:
+        try:
+            height, width, _ = decode.decode(load(k), wheres[k]).shape
+        except InputError as error:
+            return str(error)
+        return width, height
+
+    found: list[tuple[int, int] | str] = []
+    with progress(len(wheres), "checking images") as bar:
+        for start in range(0, len(wheres), _CHECKED_AT_ONCE):
+            some = range(start, min(start + _CHECKED_AT_ONCE, len(wheres)))
+            found += parallel_map(check, some)
+            bar.update(len(some))
+    faults = {where: size for where, size in zip(wheres, found, strict=True) if isinstance(size, str)}
+    return [None if isinstance(size, str) else size for size in found], faults

@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,18 @@ class ImageSet(abc.ABC):
         How many there are; None if there are as many as are asked for (a generator).
     resolution : int or None
         Side length in pixels; None if the images differ in size or are not square, and then `read` refuses.
+    details : mapping
+        What else a result says of the set, JSON-able: the seed of a generator, images that were left out.
+    warnings : tuple of str
+        What a reader of a value must know about the set.
     """
 
     name: str
     kind: str
     num_images: int | None
     resolution: int | None
+    details: Mapping[str, Any] = {}
+    warnings: tuple[str, ...] = ()
 
     @property
     @abc.abstractmethod
@@ -94,17 +101,18 @@ class ArrayImageSet(ImageSet):
     """
 
     def __init__(self, images: NDArray[np.uint8], name: str = "array", kind: str = "array") -> None:
-        if (
-            images.dtype != np.uint8
-            or images.ndim != 4
-            or images.shape[1] != 3
-            or images.shape[2] != images.shape[3]
-            or images.size == 0
-        ):
-            raise InputError(
-                f"{name}: images must be uint8 in 0..255 of shape (n, 3, r, r), got {images.dtype} {images.shape}; "
-                "turn floats in [-1, 1] into uint8 first"
-            )
+        fault = ""
+        if images.dtype != np.uint8:
+            fault = "; turn floats in [-1, 1] into uint8 first"
+        elif images.ndim != 4 or images.shape[2] != images.shape[3]:
+            fault = "; crop them to squares, or give files of images to a metric on features"
+        elif images.shape[1] != 3:
+            fault = "; repeat grey three times: numpy.repeat(x, 3, axis=1)" if images.shape[1] == 1 else "; RGB only"
+        elif images.size == 0:
+            fault = ", which is none"
+        if fault:
+            found = f"{images.dtype} {images.shape}"
+            raise InputError(f"{name}: images must be uint8 in 0..255 of shape (n, 3, r, r), got {found}{fault}")
         self.name, self.kind = name, kind
         self.num_images, self.resolution = len(images), images.shape[-1]
         self._images = images
@@ -174,6 +182,7 @@ class BoxFiltered(ImageSet):
             )
         self._source = source
         self.name, self.kind, self.num_images, self.resolution = source.name, source.kind, source.num_images, resolution
+        self.details, self.warnings = source.details, source.warnings
 
     @property
     def digest(self) -> str:

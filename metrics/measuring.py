@@ -72,6 +72,8 @@ def measure(
     extractor: str | None = None,
     progress: Progress = no_progress,
     all_that_apply: bool = False,
+    truncation: float | None = None,
+    skip_bad: bool = False,
     **network_options: Any,
 ) -> Measurement:
     """Measure image sets at the given paths.
@@ -86,6 +88,10 @@ def measure(
         See `metrics.evaluate.evaluate` and `metrics.opening.open_image_set`.
     all_that_apply : bool
         Leave out, with the reason, what these sets cannot be measured by; otherwise that is an error.
+    truncation : float, optional
+        Of the latents of a generator, for `fake`; see `training.sampler.Sampler`.
+    skip_bad : bool
+        Leave out image files that cannot be decoded, see `metrics.opening.open_image_set`.
     network_options
         See `open_networks`.
 
@@ -97,8 +103,10 @@ def measure(
     progress = progress if sharing.rank() == 0 else no_progress
     used = [extractor or scores.load(name).extractor for name in names]
     networks = open_networks([name for name in used if name], progress=progress, **network_options)
-    open_set = functools.partial(open_image_set, num_images=num_images, seed=seed, resolution=resolution)
-    real_set, fake_set = None if real is None else open_set(real), open_set(fake)
+    open_set = functools.partial(
+        open_image_set, num_images=num_images, seed=seed, resolution=resolution, skip_bad=skip_bad, progress=progress
+    )
+    real_set, fake_set = None if real is None else open_set(real), open_set(fake, truncation=truncation)
     make = functools.partial(
         Evaluator,
         real=real_set,
@@ -108,6 +116,7 @@ def measure(
         options=options,
         networks=networks,
         extractor=extractor,
+        cache_folder=networks.cache_folder,
         keep_real=False,
     )
     skipped = {}
@@ -122,9 +131,10 @@ def measure(
             name, reason = next(iter(skipped.items()))
             raise InputError(f"none of the metrics can be measured; {name}: {reason}")
     try:
-        results = make(names)(fake_set, progress)
+        evaluator = make(names)
+        results = evaluator(fake_set, progress)
         sets: dict[Side, ImageSet] = {"fake": fake_set, **({} if real_set is None else {"real": real_set})}
-        return Measurement(results, skipped, networks.notes, sets, seed)
+        return Measurement(results, skipped, (*networks.notes, *evaluator.notes), sets, seed)
     finally:
         networks.close()
 
@@ -161,6 +171,10 @@ def open_networks(
         network, _, file = text.partition("=")
         if network in features.names():
             files[network] = Path(file)
+        elif file and not Path(text).exists():
+            raise InputError(
+                f"--weights {text}: there is no network {network}; choose from {', '.join(features.names())}"
+            )
         elif len(set(names)) == 1:
             files[names[0]] = Path(text)
         else:
@@ -180,6 +194,8 @@ def make_statistics(
     resolution: int | None = None,
     with_features: bool = False,
     overwrite: bool = False,
+    truncation: float | None = None,
+    skip_bad: bool = False,
     progress: Progress = no_progress,
     **network_options: Any,
 ) -> tuple[str, ...]:
@@ -197,7 +213,15 @@ def make_statistics(
     """
     check_writable(out, overwrite=overwrite)
     networks = open_networks([extractor], progress=progress, **network_options)
-    images = open_image_set(path, num_images=num_images, seed=seed, resolution=resolution)
+    images = open_image_set(
+        path,
+        num_images=num_images,
+        seed=seed,
+        resolution=resolution,
+        skip_bad=skip_bad,
+        progress=progress,
+        truncation=truncation,
+    )
     if isinstance(images, FeatureSet):
         raise InputError(f"{path} holds {images.kind} already; name a set of images")
     have = images.num_images
@@ -229,4 +253,4 @@ def make_statistics(
         network.extractor.cache_key,
         overwrite=overwrite,
     )
-    return (*network.extractor.warnings, *networks.notes)
+    return (*images.warnings, *network.extractor.warnings, *networks.notes)

@@ -8,13 +8,14 @@ whole set, is folded into the projections (see scores/swd.py), so that subsets c
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
+import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
@@ -91,9 +92,14 @@ def cut_patches(band: NDArray[np.float32], positions: NDArray[np.int64], patch_s
     -------
     ndarray of float32, shape (p, c, patch_size, patch_size)
     """
-    windows = sliding_window_view(band, (patch_size, patch_size), axis=(1, 2)).transpose(1, 2, 0, 3, 4)
-    cut: NDArray[np.float32] = windows[positions[:, 0], positions[:, 1]]
-    return cut
+    channels, _, side = band.shape
+    # A row of a patch is one item of 4 * patch_size bytes, of which one begins at every pixel: fewer and longer copies.
+    pixels = np.ascontiguousarray(band)
+    runs = np.ndarray((pixels.size - patch_size + 1,), f"V{4 * patch_size}", pixels, strides=(4,))
+    within = np.arange(channels)[:, None] * side**2 + np.arange(patch_size) * side
+    cut: NDArray[np.void] = runs[(positions[:, 0] * side + positions[:, 1])[:, None] + within.ravel()]
+    values: NDArray[np.float32] = cut.view(np.float32).reshape(-1, channels, patch_size, patch_size)
+    return values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,13 +108,13 @@ class Descriptors:
 
     Attributes
     ----------
-    patches : ndarray of float32, shape (n, 3 * patch_size^2)
-        As they were cut, channel by channel.
+    patches : ndarray or Tensor of float32, shape (n, 3 * patch_size^2)
+        As they were cut, channel by channel; a tensor if they lie on a device.
     mean, deviation : ndarray of float64, shape (3,)
         Per channel over all patches and their pixels; population standard deviation.
     """
 
-    patches: NDArray[np.float32]
+    patches: Any
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
@@ -163,36 +169,47 @@ class PatchSet:
             for side in self.bands
         ]
 
-        ones = np.ones(self.num_patches)
-
         def take(k: int) -> None:
             image = first + k
             rows = slice(image * self.num_patches, (image + 1) * self.num_patches)
             for band, pixels in enumerate(laplacian_pyramid(images[k], self.coarsest)):
-                cut = cut_patches(pixels, places[band][k], self.patch_size)
-                self._patches[band, rows] = cut.reshape(self.num_patches, -1)
-                values = self._patches[band, rows].astype(np.float64)
-                for moment in range(2):
-                    self._sums[band, image, moment] = (ones @ values).reshape(3, -1).sum(axis=1)
-                    np.square(values, out=values)
+                cut = cut_patches(pixels, places[band][k], self.patch_size).reshape(self.num_patches, -1)
+                self._patches[band, rows] = cut
+                for moment, kind in enumerate((cv2.REDUCE_SUM, cv2.REDUCE_SUM2)):
+                    columns = cv2.reduce(cut, 0, kind, dtype=cv2.CV_64F)
+                    self._sums[band, image, moment] = columns.reshape(3, -1).sum(axis=1)
 
         parallel_map(take, range(len(images)))
         self._filled[first : first + len(images)] = True
+        for of_band in self._patches:
+            leave_to_disk(of_band[first * self.num_patches : (first + len(images)) * self.num_patches])
 
     def pieces(self) -> Iterator[Piece]:
         """Patches and sums of the images that were given, at most `_PIECE_BYTES` (or one image) at a time."""
         filled = np.flatnonzero(self._filled)
-        step = max(1, _PIECE_BYTES // (self._patches[:, : self.num_patches].nbytes))
+        of_image = len(self.bands) * self.num_patches * 3 * self.patch_size**2 * 4
+        step = max(1, _PIECE_BYTES // of_image)
         for start in range(0, len(filled), step):
             images = filled[start : start + step]
-            yield images, self._patches[:, self._rows(images)], self._sums[:, images]
+            yield images, self._get(self._rows(images)), self._sums[:, images]
 
     def take(self, piece: Piece) -> None:
         """Take over the patches of some images."""
         images, patches, sums = piece
-        self._patches[:, self._rows(images)] = patches
+        self._put(self._rows(images), patches)
         self._sums[:, images] = sums
         self._filled[images] = True
+
+    def _get(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._patches[:, rows]
+
+    def _put(self, rows: NDArray[np.int64], patches: NDArray[np.float32]) -> None:
+        self._patches[:, rows] = patches
+        for of_band in self._patches:
+            leave_to_disk(of_band)
+
+    def _of_band(self, band: int, rows: slice) -> Any:
+        return self._patches[band, rows]
 
     def _rows(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the patches of some images."""
@@ -213,12 +230,27 @@ class PatchSet:
         sums = self._sums[band, start:stop].sum(axis=0) / ((stop - start) * self.num_patches * self.patch_size**2)
         mean, square = sums
         deviation = np.sqrt(np.maximum(square - mean**2, 0))
-        return Descriptors(self._patches[band, start * self.num_patches : stop * self.num_patches], mean, deviation)
+        rows = slice(start * self.num_patches, stop * self.num_patches)
+        return Descriptors(self._of_band(band, rows), mean, deviation)
 
 
 def bytes_per_image(resolution: int, patches: int = 128, patch_size: int = 7, coarsest: int = 16) -> int:
     """Room that the patches of one image take: 75264 bytes a band with the paper's numbers."""
     return len(band_resolutions(resolution, coarsest)) * patches * 3 * patch_size**2 * 4
+
+
+def leave_to_disk(rows: NDArray[np.float32]) -> None:
+    """Take rows of a file out of this process's memory until they are used again; rows in memory stay.
+
+    Without it a mapped file fills the memory as it is read, and ``--memory`` would be an empty promise.
+    """
+    if isinstance(rows, np.memmap) and rows.size and hasattr(mmap, "MADV_DONTNEED"):
+        mapped: mmap.mmap = rows._mmap  # type: ignore[attr-defined]
+        start = rows.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE  # whole pages only: others may be in use
+        last = (start + rows.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+        if first < last:
+            mapped.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 def _temporary_array(shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics import scores
-from metrics.canvas import Canvas, canvas_for, save
+from metrics.canvas import Canvas, SvgCanvas, canvas_for, save
 from metrics.report.scales import Scale, linear_scale, number_text, tick_text
 from metrics.scores import Side
 
@@ -72,8 +72,25 @@ def write(path: Path, results: Sequence[Mapping[str, Any]], picture: Pictures = 
     picture : callable
         For the nearest neighbours of precision and recall, such as `metrics.measuring.Measurement.picture`.
     """
+    canvas = canvas_for(path, *_size(len(results)))
+    _draw(canvas, results, picture)
+    save(canvas, path)
+
+
+def svg(results: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw results as the content of an SVG file; see `write`."""
+    canvas = SvgCanvas(*_size(len(results)))
+    _draw(canvas, results, _no_picture)
+    return canvas.content()
+
+
+def _size(panels: int) -> tuple[int, int]:
+    columns = min(_COLUMNS, panels)
+    return columns * _WIDTH, -(-panels // columns) * _HEIGHT
+
+
+def _draw(canvas: Canvas, results: Sequence[Mapping[str, Any]], picture: Pictures) -> None:
     columns = min(_COLUMNS, len(results))
-    canvas = canvas_for(path, columns * _WIDTH, -(-len(results) // columns) * _HEIGHT)
     for number, result in enumerate(results):
         left, top = number % columns * _WIDTH, number // columns * _HEIGHT
         title, _, network = scores.title_of(result["metric"]).partition(" on features of ")
@@ -84,7 +101,6 @@ def write(path: Path, results: Sequence[Mapping[str, Any]], picture: Pictures = 
         else:
             draw = next(draw for key, draw in _PANELS.items() if key in result)
             draw(canvas, left + _LEFT, top + _TOP, result)
-    save(canvas, path)
 
 
 def _sets(result: Mapping[str, Any]) -> str:

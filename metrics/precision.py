@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from datasets.errors import InputError
+
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
@@ -34,3 +36,18 @@ def full_precision() -> Iterator[None]:
     finally:
         for (place, name, _), value in zip(settings, before, strict=True):
             setattr(place, name, value)
+
+
+def checked_device(device: str | torch.device) -> torch.device:
+    """Device of that name.
+
+    Raises
+    ------
+    InputError
+        If this machine has none.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"there is no device {device} on this machine ({reason}); choose cpu, or install it") from None

@@ -40,6 +40,7 @@ def describe(image_set: ImageSet, num_images: int | None) -> dict[str, Any]:
         "digest": image_set.digest,
         "resolution": image_set.resolution,
         "num_images": image_set.num_images if num_images is None else num_images,
+        **image_set.details,
     }
 
 

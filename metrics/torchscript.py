@@ -63,7 +63,8 @@ class Script:
     def head(self) -> tuple[Tensor, Tensor] | None:
         """Weight (classes, feature size) and bias of the classifier, if it lies open as NVIDIA's does."""
         tensors = self._program.state_dict()
-        weight, bias = tensors.get("output.weight"), tensors.get("output.bias")
-        if weight is None or bias is None or weight.shape != (len(bias), self._feature_size):
-            return None
-        return weight, bias
+        for name in ("output", "layers.output"):
+            weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
+            if weight is not None and bias is not None and weight.shape == (len(bias), self._feature_size):
+                return weight, bias
+        return None

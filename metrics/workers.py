@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+import threadpoolctl  # type: ignore[import-untyped]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,3 +36,17 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> l
     with ThreadPoolExecutor(workers) as pool:
         parts = pool.map(lambda portion: [function(item) for item in portion], portions)
         return [result for part in parts for result in part]
+
+
+@functools.cache
+def _linear_algebra() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()
+
+
+def one_thread_a_product() -> contextlib.AbstractContextManager[object]:
+    """Matrix products of numpy in this block use one thread each, for `parallel_map` to make one on every core.
+
+    Threads of a library and threads of ours would wait for each other, on a busy machine most of the time.
+    """
+    limited: contextlib.AbstractContextManager[object] = _linear_algebra().limit(limits=1, user_api="blas")
+    return limited

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from datasets.errors import InputError
 from metrics import weights as files
-from metrics.precision import full_precision
+from metrics.precision import checked_device, full_precision
 from metrics.resize import Images, as_images, check_mode, stacks_of_one_size
 from metrics.resize import resize as stretch
 from metrics.scores import Progress, no_progress
@@ -119,7 +119,7 @@ class Extractor(abc.ABC):
     ) -> None:
         if dtype not in DTYPES:
             raise InputError(f"there is no number format {dtype}; choose from {', '.join(DTYPES)}")
-        self.dtype, self.device = dtype, _checked_device(device)
+        self.dtype, self.device = dtype, checked_device(device)
         self.resize_mode = check_mode(resize or self.default_resize)
         self._script: Script | None = None
         self._head: tuple[Tensor, Tensor] | None = None
@@ -317,11 +317,3 @@ def load(name: str) -> type[Extractor]:
         raise InputError(f"there is no network called {name}; choose from {', '.join(names())}")
     network: type[Extractor] = importlib.import_module(f"{__name__}.{name.replace('-', '_')}").Network
     return network
-
-
-def _checked_device(device: str | torch.device) -> torch.device:
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"there is no device {device} on this machine ({reason}); choose cpu, or install it") from None

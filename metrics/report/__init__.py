@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.atomic import check_writable, write_text
@@ -15,7 +16,7 @@ from datasets.atomic import check_writable, write_text
 REPORT_NAME = "report.html"
 
 
-def write_report(run: Path, out: Path | None = None) -> Path:
+def write_report(run: Path, out: Path | None = None, evaluations: Sequence[Path] = ()) -> Path:
     """Write the report of a run, finished or not; an earlier report is replaced.
 
     Parameters
@@ -24,6 +25,8 @@ def write_report(run: Path, out: Path | None = None) -> Path:
         Run directory, as ``training/run.py`` writes it. It is only read; a trainer may be writing to it meanwhile.
     out : Path, optional
         HTML file to write; ``report.html`` inside the run directory if left out.
+    evaluations : sequence of Path
+        Results that ``metrics ... --json`` wrote, besides those in the run directory called ``evaluation*.json``.
 
     Returns
     -------
@@ -37,10 +40,11 @@ def write_report(run: Path, out: Path | None = None) -> Path:
         be read is left out, and the page says so.
     """
     # Imported here so that ``metrics --help`` need not load the template engine and Pillow.
+    from metrics.report.evaluations import read_evaluations
     from metrics.report.page import render
     from metrics.report.run_directory import check_run_directory, read_run
 
     run = check_run_directory(Path(run))
     target = check_writable(run / REPORT_NAME if out is None else Path(out), overwrite=True)
-    write_text(target, render(read_run(run)))
+    write_text(target, render(read_run(run), read_evaluations(run, evaluations)))
     return target

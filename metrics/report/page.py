@@ -14,6 +14,7 @@ from markupsafe import Markup
 import growgan
 from metrics.report import facts
 from metrics.report.charts import TIMES, Chart, Series, draw, points_of
+from metrics.report.evaluations import Evaluation
 from metrics.report.pictures import read_gallery
 from metrics.report.readings import answers
 from metrics.report.run_directory import Run
@@ -22,7 +23,7 @@ from metrics.report.scales import count_text
 _HERE = Path(__file__).parent
 
 
-def render(run: Run) -> str:
+def render(run: Run, evaluations: Sequence[Evaluation] = ()) -> str:
     """The whole page as one HTML text.
 
     Everything that comes from the run is escaped by the template engine; a content security policy in the page forbids
@@ -53,6 +54,7 @@ def render(run: Run) -> str:
         warnings=facts.warnings(run),
         gallery=read_gallery(run),
         score_charts=score_charts(run),
+        evaluations=evaluations,
         training_charts=training_charts(run),
         levels=facts.level_rows(run),
         facts=facts.fact_groups(run),

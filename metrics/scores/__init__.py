@@ -13,6 +13,7 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 from numpy.typing import NDArray
@@ -145,6 +146,7 @@ class Score(abc.ABC):
 
     def __init__(self, plan: Plan, resolution: int, *, seed: int, keep_real: bool = False) -> None:
         self.plan_of_images, self.resolution, self.seed, self.keep_real = plan, resolution, seed, keep_real
+        self.notes: tuple[str, ...] = ()  # for the user
 
     @classmethod
     def name_with(cls, name: str, extractor: str) -> str:
@@ -170,6 +172,24 @@ class Score(abc.ABC):
         InputError
             If the metric cannot be measured on such images, or on so few.
         """
+
+    def recall(self, folder: Path, digest: str) -> int:
+        """Look up in a cache what was derived from the reals before, and keep there what will be.
+
+        Parameters
+        ----------
+        folder : Path
+            Of the cache.
+        digest : str
+            Of the real images.
+
+        Returns
+        -------
+        int
+            Reals that are still wanted; the first of those of the plan.
+        """
+        del folder, digest
+        return self.plan_of_images.wanted.get("real", 0)
 
     @abc.abstractmethod
     def update(self, side: Side, images: NDArray[Any], first: int) -> None:

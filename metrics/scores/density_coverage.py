@@ -17,6 +17,7 @@ from metrics.feature_score import FeatureScore
 from metrics.neighbours import membership, radii
 from metrics.scores import Option
 from metrics.scores.precision_recall import check_neighbours
+from metrics.subsampling import block_values, errors_of
 
 
 def density_coverage(real: NDArray[np.float32], fake: NDArray[np.float32], neighbours: int = 5) -> tuple[float, float]:
@@ -62,18 +63,20 @@ class Score(FeatureScore):
     @property
     def protocol(self) -> Mapping[str, Any]:
         """Neighbours and the rule for ties."""
-        return {"neighbours": self.neighbours, "inside": "distance < radius", "error": "over points, balls as found"}
+        return {"neighbours": self.neighbours, "inside": "distance < radius", "error": "disjoint blocks, subsampled"}
 
     def measure(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, Any]:
-        """Coverage and density with their standard errors."""
+        """Coverage and density with their standard errors, see `metrics.subsampling`."""
         real = real[: len(fake)]
-        found = membership(fake, real, radii(real, self.neighbours), rim=False)
-        coverage = float((found.points_of_ball > 0).mean())
-        depth = found.balls_of_point / self.neighbours
+        density, coverage = density_coverage(real, fake, self.neighbours)
+
+        def of_block(reals: NDArray[np.float32], fakes: NDArray[np.float32]) -> tuple[float, float]:
+            return density_coverage(reals, fakes, self.neighbours)[::-1]
+
+        blocks = block_values(real, fake, of_block, least=self.neighbours + 2, seed=self.seed)
         return {
             "value": coverage,
-            "standard_error": (coverage * (1 - coverage) / len(real)) ** 0.5,
             "coverage": coverage,
-            "density": float(depth.mean()),
-            "density_error": float(depth.std(ddof=1) / len(fake) ** 0.5),
+            "density": density,
+            **errors_of(blocks, ("standard_error", "density_error")),
         }

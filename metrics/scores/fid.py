@@ -22,7 +22,9 @@ from datasets.errors import InputError
 from metrics.feature_score import FeatureScore
 from metrics.gaussian import Gaussian
 from metrics.scores import Progress, Side, no_progress
+from metrics.subsampling import grouped
 
+_GROUPS = 20  # of images, for the comparison of two results
 _RANK = 1e-10  # eigenvalues below this share of the largest count as 0 where one divides by them
 
 
@@ -116,29 +118,30 @@ def influence(
     return centred_values
 
 
-def standard_error(
-    sets: tuple[NDArray[np.float32] | None, NDArray[np.float32] | None],
-    fits: tuple[Gaussian, Gaussian],
-    forth: Frechet,
-) -> float:
+Sets = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
+"""Real and generated features, each (n, d); None for a side that is known by its Gaussian alone, which is exact."""
+
+
+def influences(sets: Sets, fits: tuple[Gaussian, Gaussian], forth: Frechet) -> list[NDArray[np.float64]]:
+    """`influence` of the images of every side that there are features of; `forth` is from the reals to the fakes."""
+    transports = forth.transport, frechet(fits[1], fits[0]).transport
+    return [
+        influence(features, own, other, transport)
+        for features, own, other, transport in zip(sets, fits, fits[::-1], transports, strict=True)
+        if features is not None
+    ]
+
+
+def standard_error(sets: Sets, fits: tuple[Gaussian, Gaussian], forth: Frechet) -> float:
     """Standard error of the distance by the infinitesimal jackknife: the sets drawn anew, in equal numbers.
 
     A bootstrap would be biased: a resample has fewer different images, and FID grows as images get fewer.
-
-    Parameters
-    ----------
-    sets : two of ndarray of float32, shape (n, d)
-        Real and generated features; None for a side that is known by its Gaussian alone, and then counts as exact.
-    fits : two of Gaussian
-    forth : Frechet
-        From the reals to the fakes.
     """
-    transports = forth.transport, frechet(fits[1], fits[0]).transport
-    variance = 0.0
-    for features, own, other, transport in zip(sets, fits, fits[::-1], transports, strict=True):
-        if features is not None:
-            variance += float(np.var(influence(features, own, other, transport), ddof=1)) / len(features)
-    return float(variance**0.5)
+    return _error_of(influences(sets, fits, forth))
+
+
+def _error_of(found: list[NDArray[np.float64]]) -> float:
+    return float(sum(float(np.var(values, ddof=1)) / len(values) for values in found) ** 0.5)
 
 
 class Score(FeatureScore):
@@ -211,10 +214,14 @@ class Score(FeatureScore):
                 "use one network for both sides"
             )
         found = frechet(*fits)
+        moved = influences((real, fake), fits, found)
+        groups = min([_GROUPS, *map(len, moved)])
+        by_group = found.distance + sum((grouped(values, groups) for values in moved), np.zeros(groups))
         return {
             "value": found.distance,
-            "standard_error": standard_error((real, fake), fits, found),
+            "standard_error": _error_of(moved),
             "from_means": found.from_means,
+            **({"replicates": [by_group.tolist()]} if moved and groups > 1 else {}),
         }
 
     def _fit(self, side: Side, features: NDArray[np.float32] | None) -> Gaussian:

@@ -151,7 +151,7 @@ class Score(FeatureScore):
             "gamma": self.gamma,
             "most_loops": 100,
             "points": f"pixels, box-filtered to {_LARGEST}x{_LARGEST} if finer",
-            "error": "over the draws of landmarks",
+            "error": "draws of landmarks, and of images by an upper bound",
         }
 
     @classmethod
@@ -175,9 +175,12 @@ class Score(FeatureScore):
         ]
         means = [part.mean(axis=0) for part in times]
         difference = means[0] - means[1]
-        # Delta method: the score is a quadratic form of two means.
+        # Delta method: the score is a quadratic form of two means, each of an incomplete U-statistic of `landmarks`
+        # points. Other landmarks move it by 1/repeats of the variance of one draw, other images by at most
+        # landmarks/n of it (Hoeffding 1948: n times the variance of a U-statistic falls as n grows).
         several = self.repeats > 1
-        spread = sum(float(np.var(part @ (2 * difference), ddof=1)) / len(part) for part in times) if several else 0.0
+        share = 1 / self.repeats + min(1.0, self.landmarks / len(fake))
+        spread = share * sum(float(np.var(part @ (2 * difference), ddof=1)) for part in times) if several else 0.0
         last = int(np.flatnonzero(np.maximum(*means) > 0).max(initial=0)) + 1
         return {
             "value": float(difference @ difference),

@@ -20,6 +20,7 @@ from metrics.scores import Option
 from metrics.workers import parallel_map
 
 ANGLES = 1001  # points of a curve
+_GROUPS = 20  # of images, for the jackknife
 _EDGE = 1e-10  # distance of the first and last angle from the axes
 _STARTS = 10  # seedings tried for every clustering; the tightest is taken
 _SEEDING_POINTS = 3072  # of which seedings are chosen
@@ -55,34 +56,44 @@ def largest_f(precision: NDArray[np.float64], recall: NDArray[np.float64], beta:
     return float(scores.max())
 
 
+def f_scores(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> NDArray[np.float64]:
+    """F8 (recall) and F1/8 (precision) of a curve, shape (2,)."""
+    return np.array([largest_f(precision, recall, beta) for beta in (8, 1 / 8)])
+
+
 def prd(
     real: NDArray[np.float32], fake: NDArray[np.float32], *, clusters: int = 20, repeats: int = 10, seed: int = 0
 ) -> tuple[float, float]:
     """F8 (recall) and F1/8 (precision) of two sets of features, equally many of shape (n, d)."""
-    precision, recall = curves(real, fake, clusters=clusters, repeats=repeats, seed=seed).mean(axis=0)
-    return largest_f(precision, recall, 8), largest_f(precision, recall, 1 / 8)
+    counts = histograms(real, fake, clusters=clusters, repeats=repeats, seed=seed).sum(axis=2)
+    recall_like, precision_like = f_scores(*curves(counts).mean(axis=0)).tolist()
+    return recall_like, precision_like
 
 
-def curves(
+def curves(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Precision and recall of every clustering, shape (repeats, 2, angles), from counts (repeats, 2, clusters)."""
+    shares = counts / counts.sum(axis=-1, keepdims=True)
+    return np.array([curve(real, fake) for real, fake in shares])
+
+
+def histograms(
     real: NDArray[np.float32], fake: NDArray[np.float32], *, clusters: int, repeats: int, seed: int
 ) -> NDArray[np.float64]:
-    """Curves of several clusterings, shape (repeats, 2, angles): precision and recall."""
-    both = np.concatenate((real, fake))
+    """Images of every cluster in consecutive groups of both sets, shape (repeats, 2, groups, clusters), reals first."""
+    both, groups = np.concatenate((real, fake)), min(_GROUPS, len(real), len(fake))
 
-    def of_clustering(number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return curve(*cluster_shares(both, len(real), clusters, number))
+    def of_clustering(number: int) -> NDArray[np.float64]:
+        labels = k_means(both, clusters, np.random.default_rng(number))
+        parts = [np.array_split(side, groups) for side in (labels[: len(real)], labels[len(real) :])]
+        return np.array([[np.bincount(part, minlength=clusters) for part in side] for side in parts], np.float64)
 
     return np.array(parallel_map(of_clustering, [seed * 1000 + repeat for repeat in range(repeats)]))
 
 
-def cluster_shares(
-    points: NDArray[np.float32], num_real: int, clusters: int, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of the clusters among the reals, which are the first points, and the fakes, shape (clusters,)."""
-    labels = k_means(points, clusters, np.random.default_rng(seed))
-    parts = labels[:num_real], labels[num_real:]
-    shares = [np.bincount(part, minlength=clusters) / len(part) for part in parts]
-    return shares[0], shares[1]
+def jackknife(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """F8 and F1/8 of all groups of images but one, for every group, shape (groups, 2), from `histograms`."""
+    whole = counts.sum(axis=2)
+    return np.array([f_scores(*curves(whole - counts[:, :, k]).mean(axis=0)) for k in range(counts.shape[2])])
 
 
 def k_means(points: NDArray[np.float32], clusters: int, generator: np.random.Generator) -> NDArray[np.int64]:
@@ -155,22 +166,39 @@ class Score(FeatureScore):
             "repeats": self.repeats,
             "angles": ANGLES,
             "clustering": f"k-means++, best of {_STARTS} seedings",
-            "error": "over the clusterings",
+            "error": "jackknife over 20 groups of images, clusters as found; and over the clusterings",
         }
 
     def measure(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, Any]:
-        """F8 and F1/8 of the mean curve, the curve at 51 angles, and the errors over the clusterings."""
+        """F8 and F1/8 of the mean curve with their standard errors, and the curve at 51 angles.
+
+        The error is that of a jackknife which leaves out one of 20 groups of images of both sets at a time, clusters
+        staying as they were found, and of the clusterings.
+        """
         real = real[: len(fake)]
-        found = curves(real, fake, clusters=self.clusters, repeats=self.repeats, seed=self.seed)
+        counts = histograms(real, fake, clusters=self.clusters, repeats=self.repeats, seed=self.seed)
+        found = curves(counts.sum(axis=2))
         precision, recall = found.mean(axis=0)
-        recall_like, precision_like = (largest_f(precision, recall, beta) for beta in (8, 1 / 8))
-        single = np.array([[largest_f(one[0], one[1], beta) for beta in (8, 1 / 8)] for one in found])
-        error = single.mean(axis=1).std(ddof=1) / self.repeats**0.5 if self.repeats > 1 else None
-        step = ANGLES // 50
+        values = _with_mean(f_scores(precision, recall))
+        without = np.array([_with_mean(pair) for pair in jackknife(counts)])
+        groups = len(without)
+        variance = (groups - 1) * without.var(axis=0)
+        if self.repeats > 1:
+            single = np.array([_with_mean(f_scores(*one)) for one in found])
+            variance += single.var(axis=0, ddof=1) / self.repeats
+        errors, step = np.sqrt(variance), ANGLES // 50
         return {
-            "value": (recall_like + precision_like) / 2,
-            "standard_error": None if error is None else float(error),
-            "f8": recall_like,
-            "f1_8": precision_like,
+            "value": float(values[2]),
+            "standard_error": float(errors[2]),
+            "replicates": [(groups * values[2] - (groups - 1) * without[:, 2]).tolist()],
+            "f8": float(values[0]),
+            "f1_8": float(values[1]),
+            "f8_error": float(errors[0]),
+            "f1_8_error": float(errors[1]),
             "curve": {"precision": precision[::step].tolist(), "recall": recall[::step].tolist()},
         }
+
+
+def _with_mean(pair: NDArray[np.float64]) -> NDArray[np.float64]:
+    """F8, F1/8 and their mean."""
+    return np.append(pair, pair.mean())

@@ -9,7 +9,6 @@ VGG16 after its ReLU. Distances decide in float64 here (float16 and float32 else
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from datasets.errors import InputError
 from metrics.feature_score import FeatureScore
 from metrics.neighbours import membership, radii
 from metrics.scores import Option
+from metrics.subsampling import block_values, errors_of
 
 _SHOWN = 5  # fakes whose nearest reals the result names, by their places in the measurement, and so many of these
 
@@ -98,29 +98,33 @@ class Score(FeatureScore):
     @property
     def protocol(self) -> Mapping[str, Any]:
         """Neighbours and the rule for ties."""
-        return {"neighbours": self.neighbours, "inside": "distance <= radius", "error": "binomial, manifolds as found"}
+        return {"neighbours": self.neighbours, "inside": "distance <= radius", "error": "disjoint blocks, subsampled"}
 
     def measure(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, Any]:
-        """F-score, precision and recall with the binomial standard errors of each."""
+        """F-score, precision and recall with their standard errors, see `metrics.subsampling`."""
         real = real[: len(fake)]
         widths = radii(real, self.neighbours), radii(fake, self.neighbours)
         precision, recall = share_inside(fake, real, widths[0]), share_inside(real, fake, widths[1])
-        total = precision + recall
-        errors = [
-            (share * (1 - share) / count) ** 0.5 for share, count in ((precision, len(fake)), (recall, len(real)))
-        ]
         close, distances = nearest(fake[:_SHOWN], real, _SHOWN)
-        slopes = [2 * (other / total) ** 2 if total else 0.0 for other in (recall, precision)]
+
+        def of_block(reals: NDArray[np.float32], fakes: NDArray[np.float32]) -> tuple[float, float, float]:
+            pair = precision_recall(reals, fakes, self.neighbours)
+            return f_score(*pair), *pair
+
+        blocks = block_values(real, fake, of_block, least=self.neighbours + 2, seed=self.seed)
         return {
-            "value": 2 * precision * recall / total if total else 0.0,
-            "standard_error": math.hypot(*(slope * error for slope, error in zip(slopes, errors, strict=True))),
+            "value": f_score(precision, recall),
             "precision": precision,
             "recall": recall,
-            "precision_error": errors[0],
-            "recall_error": errors[1],
+            **errors_of(blocks, ("standard_error", "precision_error", "recall_error")),
             "realism_median": float(np.median(realism(real, fake, self.neighbours, widths[0]))),
             "nearest": {"reals": close.tolist(), "distances": distances.tolist()},
         }
+
+
+def f_score(precision: float, recall: float) -> float:
+    """Harmonic mean; 0 if both are 0."""
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def nearest(

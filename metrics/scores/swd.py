@@ -12,95 +12,37 @@ floor: the same distance between real images and other real images. docs/metrics
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
+from metrics.known_reals import KnownReals
 from metrics.laplacian import band_resolutions
-from metrics.patches import GIB, Descriptors, Draws, PatchSet, Piece, bytes_per_image
+from metrics.patches import Descriptors, Draws, PatchSet, Piece
+from metrics.projections import Projections, apart, project, project_apart, sliced_wasserstein, wasserstein
+from metrics.room import divide
 from metrics.scores import Option, Plan, Progress, Side, no_progress
 from metrics.scores import Score as BaseScore
-from metrics.workers import parallel_map
+
+__all__ = ["Score", "sliced_wasserstein", "swd", "variance_of_images"]
 
 NUM_IMAGES = 16384  # of each set, section 5
 FACTOR = 1000.0  # the paper and everyone since quotes SWD x 10^3
 COARSEST = 16  # side of the coarsest band, section 5
 BLOCKS = 16  # disjoint parts of both sets, for the error
-FLAT = 255 * 2.0**-20  # a deviation below the rounding errors of the pyramid is no structure
-
-
-@dataclasses.dataclass(frozen=True)
-class Projections:
-    """Patches of one set along some directions.
-
-    Attributes
-    ----------
-    values : ndarray of float32, shape (directions, patches)
-        Each row sorted.
-    offsets : ndarray of float64, shape (directions,)
-        To be added to the rows: what subtracting the mean of the patches amounts to.
-    """
-
-    values: NDArray[np.float32]
-    offsets: NDArray[np.float64]
-
-
-def project(
-    descriptors: Descriptors, directions: NDArray[np.float32], room: NDArray[np.float32] | None = None
-) -> Projections:
-    """Normalised patches along unit vectors, sorted.
-
-    ``((x - mean) / deviation) @ d`` is ``x @ (d / deviation) - mean @ (d / deviation)``: patches stay as they were cut.
-    A channel without structure (deviation below `FLAT`) counts as 0 everywhere.
-
-    Parameters
-    ----------
-    descriptors : Descriptors
-        n patches of 3 channels.
-    directions : ndarray of float32, shape (d, 3 * patch_size^2)
-    room : ndarray of float32, shape (at least d * n,), optional
-        Memory for the result: using it again and again is faster than fresh memory.
-    """
-    structured = descriptors.deviation > FLAT
-    scale = np.where(structured, 1 / np.where(structured, descriptors.deviation, 1), 0)
-    by_channel = directions.reshape(len(directions), 3, -1) * scale[:, None]  # float64
-    offsets = -(by_channel * descriptors.mean[:, None]).sum(axis=(1, 2))
-    weights = by_channel.reshape(len(directions), -1).astype(np.float32)
-    shape = len(directions), len(descriptors.patches)
-    values = np.empty(shape, np.float32) if room is None else room[: shape[0] * shape[1]].reshape(shape)
-    np.matmul(weights, descriptors.patches.T, out=values)
-    parallel_map(np.ndarray.sort, values)  # in place, contiguous rows: numpy's vectorised sort, outside of the GIL
-    return Projections(values, offsets)
-
-
-def wasserstein(a: Projections, b: Projections) -> NDArray[np.float64]:
-    """1-Wasserstein distance along every direction: mean |a_i - b_i| of the sorted values, equally many in both.
-
-    Overwrites the values of `b`.
-    """
-
-    def along(k: int) -> float:
-        difference = np.subtract(a.values[k], b.values[k], out=b.values[k])
-        difference += np.float32(a.offsets[k] - b.offsets[k])
-        return float(np.abs(difference, out=difference).mean())  # pairwise summation: good to 1e-6
-
-    return np.array(parallel_map(along, range(len(a.values))))
-
-
-def sliced_wasserstein(a: Descriptors, b: Descriptors, directions: NDArray[np.float32]) -> float:
-    """Mean over `directions` of the 1-Wasserstein distance of two equally large sets of patches, not times 1000."""
-    return float(wasserstein(project(a, directions), project(b, directions)).mean())
+_VERSION = 1  # of what is kept in the cache; a change of any number here needs another
 
 
 def variance_of_images(along: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Variance of the mean over blocks that the draw of images and patches makes, without that of the directions.
 
-    The values of blocks scatter for both reasons. Within a block only directions differ, which tells their part; it is
-    taken off, since it is larger in small blocks.
+    All blocks are measured along the same directions, so what a direction does to all of them is no scatter of theirs.
+    What it does to single blocks averages out over the directions; what is left of that, as told by the residuals of
+    the two-way table of blocks and directions, is taken off.
 
     Parameters
     ----------
@@ -113,11 +55,17 @@ def variance_of_images(along: list[NDArray[np.float64]]) -> NDArray[np.float64]:
         Of every band and of their average; 0 where nothing is left.
     """
     means = np.array([values.mean(axis=1) for values in along])
-    inner = np.array([values.var(axis=1, ddof=1).mean() / values.shape[1] for values in along])
+    inner = np.array([_residual_variance(values) / values.shape[1] for values in along])
     means = np.append(means, means.mean(axis=0, keepdims=True), axis=0)
     inner = np.append(inner, inner.mean() / len(inner))
     found: NDArray[np.float64] = np.maximum(0, means.var(axis=1, ddof=1) - inner) / means.shape[1]
     return found
+
+
+def _residual_variance(table: NDArray[np.float64]) -> float:
+    """Variance of what is left of a table without the means of its rows and columns."""
+    left = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    return float(np.square(left).sum() / ((table.shape[0] - 1) * (table.shape[1] - 1)))
 
 
 def swd(real: NDArray[np.uint8], fake: NDArray[np.uint8], *, seed: int = 0, **options: Any) -> dict[str, float]:
@@ -148,6 +96,9 @@ class Score(BaseScore):
         See `metrics.scores.Score`.
     memory : float
         GiB for patches and projections together; patches beyond half of it lie in a temporary file.
+    device : str
+        ``"cpu"`` is numpy on all cores. Any other of torch's names, such as ``"cuda"`` (or ``"cpu:0"``, for tests),
+        keeps patches and projections on that device, where they must fit: there is no temporary file.
     patches, patch_size, directions, repeats : int
         The paper's numbers.
     draws : Draws, optional
@@ -160,7 +111,10 @@ class Score(BaseScore):
         "floor: the same distance of real images from other real images."
     )
     two_sets = True
-    options = (Option("memory", 4.0, "GiB for patches and projections; the rest goes to a temporary file."),)
+    options = (
+        Option("memory", 4.0, "GiB for patches and projections; the rest goes to a temporary file."),
+        Option("device", "cpu", "Where patches are cut, projected and sorted, such as cuda; --memory is then its own."),
+    )
 
     def __init__(
         self,
@@ -170,6 +124,7 @@ class Score(BaseScore):
         seed: int,
         keep_real: bool = False,
         memory: float = 4.0,
+        device: str = "cpu",
         patches: int = 128,
         patch_size: int = 7,
         directions: int = 128,
@@ -180,8 +135,8 @@ class Score(BaseScore):
         if not memory > 0:  # this way round for nan
             raise InputError(f"--memory must be a number of GiB above 0, got {memory}")
         self.draws = draws or Draws(seed)
-        self._directions, self._repeats, self._budget = directions, repeats, memory * GIB
-        self._dimensions = 3 * patch_size**2
+        self._directions, self._repeats = directions, repeats
+        self._patches, self._patch_size = patches, patch_size
         self.protocol = {
             "patches_per_image": patches,
             "patch_size": patch_size,
@@ -191,22 +146,23 @@ class Score(BaseScore):
             "factor": FACTOR,
             "error": f"{BLOCKS} disjoint blocks of images",
         }
-        needed = sum(plan.wanted.values()) * bytes_per_image(resolution, patches, patch_size, COARSEST)
-        self.sets: dict[Side, PatchSet] = {
-            side: PatchSet(
-                side,
-                plan.wanted[side],
-                resolution,
-                self.draws,
-                patches=patches,
-                patch_size=patch_size,
-                coarsest=COARSEST,
-                in_memory=needed <= self._budget / 2,
-            )
-            for side in ("real", "fake")
-        }
-        self._kept: dict[tuple[int, int, int], Projections] = {}
-        self._floor: dict[str, Any] | None = None
+        self._device = device
+        self._sizes = {"patches": patches, "patch_size": patch_size, "coarsest": COARSEST}
+        self._room = divide(
+            memory, plan.num_images, sum(plan.wanted.values()), resolution, directions * repeats, **self._sizes
+        )
+        self.sets: dict[Side, PatchSet] = {side: self._empty(side, plan.wanted[side]) for side in ("real", "fake")}
+        may_keep = self._room.kept if keep_real and device == "cpu" else 0
+        self._known = KnownReals(self._num_rows, self._width, may_keep)
+
+    def _empty(self, side: Side, count: int) -> PatchSet:
+        if self._device == "cpu":
+            in_memory = self._room.in_memory or not count
+            return PatchSet(side, count, self.resolution, self.draws, **self._sizes, in_memory=in_memory)
+        from metrics.device_patches import DevicePatchSet  # torch, which takes a second to import
+        from metrics.precision import checked_device
+
+        return DevicePatchSet(checked_device(self._device), side, count, self.resolution, self.draws, **self._sizes)
 
     @classmethod
     def plan(cls, available: Mapping[Side, int | None], resolution: int, num_images: int | None) -> Plan:
@@ -245,6 +201,26 @@ class Score(BaseScore):
             )
         return Plan(num_images, {"real": real_wanted, "fake": num_images}, tuple(warnings))
 
+    def recall(self, folder: Path, digest: str) -> int:
+        """Use the cache for the floor and the sorted projections of the reals, see `KnownReals`."""
+        key = {
+            "swd of": digest,
+            "resolution": self.resolution,
+            "seed": self.seed,
+            "images": [self.plan_of_images.num_images, self.plan_of_images.wanted["real"]],
+            "protocol": self.protocol,
+            "version": _VERSION,
+        }
+        self._known.recall(folder, key, with_rows=self._device == "cpu")
+        self.notes = self._known.notes
+        wanted = self.plan_of_images.wanted["real"]
+        if self._known.complete:
+            wanted = 0
+        elif self._known.floor is not None:
+            wanted = self.plan_of_images.num_images
+        self.sets["real"] = self._empty("real", wanted)
+        return wanted
+
     def update(self, side: Side, images: NDArray[np.uint8], first: int) -> None:
         """Take the patches of some images."""
         self.sets[side].update(images, first)
@@ -264,8 +240,9 @@ class Score(BaseScore):
         """Forget the images of a side."""
         self.sets[side].clear()
         if side == "real":
-            self._kept.clear()
-            self._floor = None
+            self._known.forget()
+            if self.sets["real"].num_images < self.plan_of_images.wanted["real"]:
+                self.sets["real"] = self._empty("real", self.plan_of_images.wanted["real"])
 
     def compute(self, progress: Progress = no_progress) -> dict[str, Any]:
         """SWD per band (keyed by its side in pixels), their plain average, and the floor.
@@ -275,106 +252,147 @@ class Score(BaseScore):
         patches and images stay the same, so it says how well the projections are averaged out.
         """
         count, half = self.plan_of_images.num_images, self.plan_of_images.wanted["real"] // 2
-        bands = self.sets["real"].bands
-        values, floors = np.zeros((2, len(bands), self._repeats))
-        with_floor = self._floor is None and half > 0
-        rooms = [np.empty(self._portion * count * self.sets["real"].num_patches, np.float32) for _ in range(2)]
-        with progress(len(bands) * self._repeats, "projecting", unit="repeat") as bar:
-            for band, repeat, start, directions in self._portions():
-                real = self._real_projections((band, repeat, start), directions, rooms[0])
-                fake = project(self.sets["fake"].descriptors(band, 0, count), directions, rooms[1])
-                values[band, repeat] += wasserstein(real, fake).sum()
-                if with_floor:
-                    first, second = (self.sets["real"].descriptors(band, k * half, (k + 1) * half) for k in range(2))
-                    first_half = real if half == count else project(first, directions, rooms[0])
-                    floors[band, repeat] += wasserstein(first_half, project(second, directions, rooms[1])).sum()
-                bar.update(len(directions) / self._directions)
-        values *= FACTOR / self._directions
-        floors *= FACTOR / self._directions
+        real, fake = self.sets["real"], self.sets["fake"]
+        along, floor_along = np.zeros((2, len(fake.bands), self._repeats * self._directions))
+        in_blocks: list[NDArray[np.float64]] = []  # bands, each of shape (blocks, directions)
+        with_floor = self._known.floor is None and half > 0
+        rooms = [np.empty(self._room.directions * self._width * (self._device == "cpu"), np.float32) for _ in range(2)]
+        with progress(len(fake.bands) * self._repeats, "projecting", unit="repeat") as bar:
+            for band, side in enumerate(fake.bands):
+                directions = self._directions_of(side)
+                for start in range(0, len(directions), self._room.directions):
+                    chosen = directions[start : start + self._room.directions]
+                    rows = slice(start, start + len(chosen))
+                    whole = self._real_projections(band, [(0, count)], chosen, start, rooms[0])[0]
+                    along[band, rows] = wasserstein(whole, project(fake.descriptors(band, 0, count), chosen, rooms[1]))
+                    if with_floor:
+                        first, second = (real.descriptors(band, k * half, (k + 1) * half) for k in range(2))
+                        first_half = whole if half == count else project(first, chosen, rooms[0])
+                        floor_along[band, rows] = wasserstein(first_half, project(second, chosen, rooms[1]))
+                    bar.update(len(chosen) / self._directions)
+                if self._blocks:
+                    in_blocks.append(self._along_in_blocks(band, directions, rooms))
+        values, floors = (
+            FACTOR * found.reshape(len(fake.bands), self._repeats, -1).mean(axis=2) for found in (along, floor_along)
+        )
         if with_floor:
             method = "disjoint" if half == count else "disjoint halves"
-            self._floor = {**self._averages(floors), "num_images": half, "method": method}
-        errors = self._errors(values)
+            self._known.floor = {**self._averages(floors), "num_images": half, "method": method}
+        self._known.put_facts()
+        errors = self._errors(values, in_blocks)
         return {
             **self._averages(values),
             "standard_error": None if errors is None else float(errors[-1]),
             "levels_error": None if errors is None else self._by_band(errors[:-1]),
             "projection_error": self._by_band(values.std(axis=1) / max(1, self._repeats - 1) ** 0.5),
-            "floor": self._floor and dict(self._floor),
+            "floor": self._known.floor and dict(self._known.floor),
             "num_images": count,
             "protocol": dict(self.protocol),
             "warnings": list(self.plan_of_images.warnings),
         }
 
-    def _errors(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    def _errors(self, values: NDArray[np.float64], in_blocks: list[NDArray[np.float64]]) -> NDArray[np.float64] | None:
         """Standard errors of every band and of the average, shape (bands + 1,); None below 8 images.
 
         From disjoint blocks of images: their values lie above that of the whole sets, since they are
         smaller, but SWD scatters as 1 / sqrt(n) whether the sets are alike or not, so the mean of all blocks scatters
-        as the value does. Every block has directions of its own.
+        as the value does.
 
         Parameters
         ----------
         values : ndarray of float64, shape (bands, repeats)
             Of the whole sets.
+        in_blocks : list of ndarray of float64, shape (blocks, directions)
+            Of the blocks, by band.
         """
-        count = self.plan_of_images.num_images
-        blocks = min(BLOCKS, count // 2)
-        if blocks < 4:
+        if not in_blocks:
             return None
-        along = []  # bands, each of shape (blocks, directions)
-        for band, side in enumerate(self.sets["real"].bands):
-            directions = np.concatenate(
-                [
-                    self.draws.directions(side, repeat, self._directions, self._dimensions)
-                    for repeat in range(self._repeats)
-                ]
-            )
-            share = max(2, len(directions) // blocks)
-            found = np.empty((blocks, share))
-            for k in range(blocks):
-                images = k * count // blocks, (k + 1) * count // blocks
-                own = directions[np.arange(k * share, (k + 1) * share) % len(directions)]
-                real, fake = (project(patches.descriptors(band, *images), own) for patches in self.sets.values())
-                found[k] = FACTOR * wasserstein(real, fake)
-            along.append(found)
         whole = np.append(values, values.mean(axis=0, keepdims=True), axis=0)
         of_directions = whole.var(axis=1) / max(1, self._repeats - 1)
-        errors: NDArray[np.float64] = np.sqrt(variance_of_images(along) + of_directions)
+        errors: NDArray[np.float64] = np.sqrt(variance_of_images(in_blocks) + of_directions)
         return errors
 
     @property
-    def _portion(self) -> int:
-        """Directions whose projections of two sets fit into a quarter of the memory at once."""
-        bytes_a_direction = 2 * 4 * self.plan_of_images.num_images * self.sets["real"].num_patches
-        size = self._directions
-        while size > 1 and size * bytes_a_direction > self._budget / 4:
-            size //= 2
-        return size
+    def _blocks(self) -> int:
+        """Blocks of images, none below 8 images."""
+        blocks = min(BLOCKS, self.plan_of_images.num_images // 2)
+        return blocks if blocks >= 4 else 0
 
-    def _portions(self) -> Iterator[tuple[int, int, int, NDArray[np.float32]]]:
-        """Band, repeat, first direction and the unit vectors of every portion."""
-        for band, side in enumerate(self.sets["real"].bands):
-            for repeat in range(self._repeats):
-                directions = self.draws.directions(side, repeat, self._directions, self._dimensions)
-                for start in range(0, self._directions, self._portion):
-                    yield band, repeat, start, directions[start : start + self._portion]
+    @property
+    def _share(self) -> int:
+        """Directions of the blocks: a 32nd of all, which adds as much to the time."""
+        return max(2, self._directions * self._repeats // (2 * BLOCKS)) if self._blocks else 0
+
+    def _along_in_blocks(
+        self, band: int, directions: NDArray[np.float32], rooms: list[NDArray[np.float32]]
+    ) -> NDArray[np.float64]:
+        """Values of disjoint blocks of images, times 1000: shape (blocks, directions)."""
+        count, blocks, share = self.plan_of_images.num_images, self._blocks, self._share
+        ends = [(k * count // blocks, (k + 1) * count // blocks) for k in range(blocks)]
+        found = np.empty((blocks, share))
+        for start in range(0, share, self._room.directions):
+            places = slice(start, min(start + self._room.directions, share))
+            some = directions[:: len(directions) // share][places]  # of all repeats
+            reals = self._real_projections(band, ends, some, len(directions) + start, rooms[0])
+            fakes = project_apart([self.sets["fake"].descriptors(band, *part) for part in ends], some, rooms[1])
+            for k, (real, fake) in enumerate(zip(reals, fakes, strict=True)):
+                found[k, places] = FACTOR * wasserstein(real, fake)
+        return found
+
+    def _directions_of(self, side: int) -> NDArray[np.float32]:
+        """Directions of all repeats in a band."""
+        dimensions = 3 * self._patch_size**2
+        every = [self.draws.directions(side, repeat, self._directions, dimensions) for repeat in range(self._repeats)]
+        return np.concatenate(every)
+
+    @property
+    def _width(self) -> int:
+        """Patches of one side in a band."""
+        return self.plan_of_images.num_images * self._patches
+
+    @property
+    def _num_rows(self) -> int:
+        """Rows of `_width` projections that hold all of a side: along all directions, and along those of the blocks."""
+        return len(self.sets["fake"].bands) * (self._repeats * self._directions + self._share)
 
     def _real_projections(
-        self, key: tuple[int, int, int], directions: NDArray[np.float32], room: NDArray[np.float32]
-    ) -> Projections:
-        """Projections of the reals, kept for the next fakes if that was asked for and if memory allows."""
-        if key in self._kept:
-            return self._kept[key]
-        descriptors = self.sets["real"].descriptors(key[0], 0, self.plan_of_images.num_images)
-        bytes_of_all = 4 * len(descriptors.patches) * self._directions * self._repeats * len(self.sets["real"].bands)
-        if not self.keep_real or bytes_of_all > self._budget / 4:
-            return project(descriptors, directions, room)
-        return self._kept.setdefault(key, project(descriptors, directions))
+        self,
+        band: int,
+        parts: list[tuple[int, int]],
+        directions: NDArray[np.float32],
+        first: int,
+        room: NDArray[np.float32],
+    ) -> list[Projections]:
+        """Projections of parts of the reals, each normalised by itself: kept ones, or new ones that are kept.
+
+        Side by side they fill rows of `_width`, of which `first` is the number of the first one within the band.
+        """
+        num_rows = len(directions)
+        rows = band * (self._num_rows // len(self.sets["fake"].bands)) + first + np.arange(num_rows)
+        descriptors = [self._real_part(band, *part) for part in parts]
+        if self._device != "cpu":
+            return project_apart(descriptors, directions, room)
+        values = room[: num_rows * self._width].reshape(num_rows, self._width)
+        if self._known.read_into(rows, values):
+            return apart(descriptors, directions, values)
+        if len(parts) == 1:
+            found = [project(descriptors[0], directions, room)]
+        else:
+            found = project_apart(descriptors, directions, room)
+        self._known.put(rows, values)
+        return found
+
+    def _real_part(self, band: int, start: int, stop: int) -> Descriptors:
+        """Statistics of some reals, and their patches unless the projections come from the cache."""
+        if self._known.complete:
+            return self._known.statistics(band, start, stop, self._patches, 3 * self._patch_size**2)
+        descriptors = self.sets["real"].descriptors(band, start, stop)
+        self._known.note_statistics(band, start, stop, descriptors)
+        return descriptors
 
     def _averages(self, values: NDArray[np.float64]) -> dict[str, Any]:
         """Value and levels from what was measured, shape (bands, repeats)."""
         return {"value": float(values.mean()), "levels": self._by_band(values.mean(axis=1))}
 
     def _by_band(self, numbers: NDArray[np.float64]) -> dict[str, float]:
-        return {str(side): float(number) for side, number in zip(self.sets["real"].bands, numbers, strict=True)}
+        return {str(side): float(number) for side, number in zip(self.sets["fake"].bands, numbers, strict=True)}

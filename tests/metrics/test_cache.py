@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from datasets.errors import InputError
-from metrics.cache import FeatureCache, default_folder
+from metrics.cache import Facts, FeatureCache, RowsInMemory, default_folder
 
 KEY = {"set": "abc", "extractor": "inception", "weights": "def"}
 
@@ -70,3 +70,21 @@ def test_full_disk_and_unwritable_folder(tmp_path: Path, monkeypatch: pytest.Mon
 def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "growgan" / "features"
+
+
+def test_rows_in_memory_and_on_disk_agree(tmp_path: Path) -> None:
+    for rows in (RowsInMemory(6, 3), FeatureCache(tmp_path, KEY, 3)):
+        rows.put(np.array([4, 1]), features([4, 1]))
+        room = np.full((3, 3), 99, np.float32)
+        assert rows.read_into(np.array([1, 2, 4]), room).tolist() == [True, False, True]
+        np.testing.assert_array_equal(room[[0, 2]], features([1, 4]))
+
+
+def test_facts_are_whole_or_not_there(tmp_path: Path) -> None:
+    assert Facts(tmp_path, KEY).get() is None
+    Facts(tmp_path, KEY).put({"value": 0.1 + 0.2, "floor": None})
+    assert Facts(tmp_path, KEY).get() == {"value": 0.1 + 0.2, "floor": None}
+    assert Facts(tmp_path, {**KEY, "set": "abd"}).get() is None
+    (path,) = tmp_path.glob("*/facts.json")
+    path.write_text("[1, 2]")
+    assert Facts(tmp_path, KEY).get() is None

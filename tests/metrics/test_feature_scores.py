@@ -6,16 +6,21 @@ as generated features, both float32, computed with torch-fidelity 0.4.0, pytorch
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.linalg
 from numpy.typing import NDArray
 
 from metrics.gaussian import Gaussian
-from metrics.scores import density_coverage, fid, fid_infinity, inception_score, kid, prd
+from metrics.scores import Plan, density_coverage, fid, fid_infinity, inception_score, kid, mind, prd
 from metrics.scores import precision_recall as pr
 
 Features = NDArray[np.float32]
+
+
+PRDC_OF_CLOUDS = (0.635, 0.558, 1.1506, 0.979)  # precision, recall, density, coverage by prdc 0.2, k = 5
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +43,10 @@ class TestFid:
         """pytorch-fid and torch-fidelity say 2.5372191786608 with float32 means, 2.5372191816 with float64 ones."""
         distance = fid.frechet_distance(Gaussian.fit(real), Gaussian.fit(fake))
         assert distance == pytest.approx(2.5372191816, abs=1e-10)
+
+    def test_golden_of_torch_fidelity(self, real: Features, fake: Features) -> None:
+        """Its float32 means move the value by 3e-9; summed in another order they move it by up to 6e-8."""
+        assert fid.fid(real, fake) == pytest.approx(2.5372191786608, abs=4e-9)
 
     def test_population_covariance_gives_nvidia_value(self, real: Features, fake: Features) -> None:
         fits = [Gaussian.fit(features) for features in (real, fake)]
@@ -73,6 +82,11 @@ class TestFid:
         values = [fid.frechet_distance(*map(Gaussian.fit, pair)) for pair in sets]
         assert np.mean(values) == pytest.approx(2200 / 1000, rel=0.1)
 
+    def test_bias_of_two_equal_distributions_of_more_features(self) -> None:
+        """Reference: 33.5 for d = 256 and n = 1000."""
+        x, y = np.random.default_rng(5).standard_normal((2, 1000, 256)).astype(np.float32)
+        assert fid.fid(x, y) == pytest.approx(33.5, rel=0.03)
+
     def test_standard_error_is_the_spread_of_repeated_draws(self) -> None:
         generator = np.random.default_rng(0)
         mix = generator.standard_normal((6, 6)) / 2
@@ -98,14 +112,70 @@ class TestFid:
         assert np.mean([error for _, error in found]) == pytest.approx(np.std([value for value, _ in found]), rel=0.15)
 
 
+Numbers = NDArray[np.float64]
+
+
+@pytest.fixture
+def subset_values(real: Features, fake: Features, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Numbers]:
+    """Values of the 100 x 1000 subsets that the function under test draws, by sums over tables of the kernel.
+
+    A table holds all pairs, and one product with the subsets as columns of zeros and ones gives all sums: a hundred
+    times as fast as `kid.squared_mmd`, which is proven below.
+    """
+
+    def values(kernel: kid.Kernel, seed: int, *, fakes_first: bool = False) -> Numbers:
+        x, y = (features.astype(np.float64) for features in ((fake, real) if fakes_first else (real, fake)))
+        monkeypatch.setattr(kid, "squared_mmd", lambda one, other, kernel: (one[:, 0], other[:, 0]))
+        numbers = np.arange(2000, dtype=np.float32)[:, None]
+        drawn = kid.subset_values(numbers, numbers, subsets=100, size=1000, seed=seed).astype(int)
+        chosen = np.zeros((2, 2000, 100))
+        for k, sides in enumerate(drawn):
+            for side, rows in enumerate(sides):
+                chosen[side, rows, k] = 1
+        assert (chosen.sum(axis=1) == 1000).all()
+
+        def sums(table: Numbers, left: Numbers, right: Numbers) -> Numbers:
+            return np.asarray(np.einsum("ik,ik->k", left, table @ right))
+
+        within = np.zeros(100)
+        for points, columns in ((x, chosen[0]), (y, chosen[1])):
+            table = kernel(points, points)
+            np.fill_diagonal(table, 0)
+            within += sums(table, columns, columns) / (1000 * 999)
+        return np.asarray(within - 2 * sums(kernel(x, y), chosen[0], chosen[1]) / 1000**2)
+
+    return values
+
+
 class TestKid:
-    def test_golden_subsets(self, real: Features, fake: Features) -> None:
-        values = kid.subset_values(real, fake, subsets=100, size=1000, seed=2020)
+    def test_golden_subsets(self, subset_values: Callable[..., Numbers]) -> None:
+        values = subset_values(kid.polynomial, 2020)
         assert values.mean() == pytest.approx(0.034431793670, abs=1e-11)
         assert values.std() == pytest.approx(0.003129110550, abs=1e-11)
+        # torch-fidelity evaluates the kernel in float32, which moves both by about 1e-6 of themselves
+        assert values.mean() == pytest.approx(0.034431838989, rel=1.4e-6)
+        assert values.std() == pytest.approx(0.003129112994, rel=1.4e-6)
+
+    def test_golden_gaussian_kernel(self, subset_values: Callable[..., Numbers]) -> None:
+        values = subset_values(kid.gaussian, 2020)
+        assert values.mean() == pytest.approx(0.005454582, abs=1e-9)
+        assert values.std() == pytest.approx(0.000317121, abs=1e-9)
+
+    def test_golden_of_nvidia_draws_fakes_first(self, subset_values: Callable[..., Numbers]) -> None:
+        values = subset_values(kid.polynomial, 0, fakes_first=True)
+        assert values.mean() == pytest.approx(0.0346132, abs=1e-7)
 
     def test_golden_full_set(self, real: Features, fake: Features) -> None:
         assert kid.squared_mmd(real, fake) == pytest.approx(0.03472054381271983, abs=1e-14)
+
+    def test_option_chooses_the_kernel(self, real: Features, fake: Features) -> None:
+        found = []
+        for kernel in ("poly", "rbf"):
+            score = kid.Score(Plan(60, {"real": 60, "fake": 60}), 0, seed=1, subsets=3, kernel=kernel)
+            found.append(score.measure(real[:60], fake[:60])["value"])
+        assert found[0] == pytest.approx(kid.kid(real[:60], fake[:60], subsets=3, seed=1))
+        assert found[1] == pytest.approx(kid.kid(real[:60], fake[:60], subsets=3, seed=1, kernel=kid.gaussian))
+        assert found[0] != found[1]
 
     def test_formula_pair_by_pair(self, real: Features, fake: Features) -> None:
         x, y = real[:7, :5].astype(float), fake[:9, :5].astype(float)
@@ -117,6 +187,25 @@ class TestKid:
         expected += sum(k(y[i], y[j]) for i in range(9) for j in range(9) if i != j) / 72
         expected -= 2 * sum(k(a, b) for a in x for b in y) / 63
         assert kid.squared_mmd(x, y) == pytest.approx(expected, rel=1e-12)
+
+
+class TestMind:
+    def test_golden(self, real: Features, fake: Features) -> None:
+        """torch-fidelity sorts and subtracts in float32: 4.577881693840027."""
+        assert mind.mind(real, fake, seed=2020) == pytest.approx(4.577881693840027, rel=1e-6)
+
+    def test_shift_along_one_axis(self) -> None:
+        """Every direction moves its projections by its own component: squares of these have mean 1 / d."""
+        points = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32)
+        moved = points + np.array([0, 0, 2, 0, 0], np.float32)
+        components = mind.directions(1000, 5, 0)[:, 2].astype(np.float64)
+        assert mind.mind(points, moved) == pytest.approx(3 * 5 * np.mean((2 * components) ** 2), rel=1e-4)
+        assert mind.mind(points, moved, projections=70) != mind.mind(points, moved)
+
+    def test_definition(self, real: Features, fake: Features) -> None:
+        vectors = mind.directions(60, 64, 3)
+        expected = np.mean([np.square(np.sort(real @ v) - np.sort(fake @ v)).mean() for v in vectors])
+        assert mind.mind(real, fake, projections=60, seed=3) == pytest.approx(3 * 64 * expected, rel=1e-5)
 
 
 class TestInceptionScore:
@@ -143,6 +232,17 @@ class TestManifolds:
         assert pr.precision_recall(real, fake, 5) == pytest.approx((0.3620, 0.9310), abs=1e-12)
         assert density_coverage.density_coverage(real, fake, 3) == pytest.approx((0.205167, 0.4230), abs=1e-6)
         assert density_coverage.density_coverage(real, fake, 5) == pytest.approx((0.2108, 0.5925), abs=1e-12)
+
+    def test_golden_f_score(self) -> None:
+        assert pr.f_score(0.2705, 0.8870) == pytest.approx(0.414572, abs=1e-6)
+        assert pr.f_score(0, 0) == 0
+
+    def test_normal_clouds_of_a_thousand_dimensions(self) -> None:
+        """prdc's own check has 10000 points: P .477 R .471 D 1.056 C .974 there, .461 .486 .938 .963 on other draws."""
+        x, y = np.random.default_rng(0).standard_normal((2, 1000, 1000)).astype(np.float32)
+        # Of 1000 points as prdc 0.2 says of these very ones.
+        assert pr.precision_recall(x, y, 5) == pytest.approx(PRDC_OF_CLOUDS[:2], abs=1e-12)
+        assert density_coverage.density_coverage(x, y, 5) == pytest.approx(PRDC_OF_CLOUDS[2:], abs=1e-12)
 
     def test_sides_are_not_swapped(self) -> None:
         """Fakes on a part of the reals are precise and miss the rest; fakes all over are imprecise and miss nothing."""

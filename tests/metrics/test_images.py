@@ -237,3 +237,85 @@ def test_bad_arrays(tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
     (tmp_path / "cut.npz").write_bytes(whole[:-30])
     with pytest.raises(InputError, match=r"cut.npz"):
         open_image_set(tmp_path / "cut.npz")
+
+
+def test_options_of_generators(scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
+    """They reach the plug-ins that take them, and are refused where they would be ignored."""
+    seen: list[dict[str, object]] = []
+
+    class _Generator(ArrayImageSet):
+        def __init__(self) -> None:
+            super().__init__(scenes(4, 16))
+            self.num_images = None
+
+    def old(path: Path, *, num_images: int | None, seed: int) -> ImageSet | None:
+        return _Generator() if path.name == "old" else None
+
+    def new(path: Path, *, num_images: int | None, seed: int, **options: object) -> ImageSet | None:
+        seen.append(options)
+        return _Generator() if path.name == "new" else None
+
+    plug_ins += [_EntryPoint("old", lambda: old), _EntryPoint("new", lambda: new)]
+    for name in ("old", "new"):
+        (tmp_path / name).touch()
+        open_image_set(tmp_path / name, truncation=None)
+    open_image_set(tmp_path / "new", truncation=0.5)
+    assert seen == [{}, {"truncation": 0.5}]
+    with pytest.raises(InputError, match="the plug-in old, which opens it, has no option truncation"):
+        open_image_set(tmp_path / "old", truncation=0.5)
+    with pytest.raises(InputError, match="holds images that are there already; --truncation is for generators"):
+        open_image_set(save(scenes(2, 16), tmp_path / "images"), truncation=0.5)
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_damaged_images_are_left_out_if_asked(
+    scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_EntryPoint], archive: bool
+) -> None:
+    images = scenes(6, 16)
+    folder = save(images, tmp_path / "set")
+    whole = (folder / "002.png").read_bytes()
+    (folder / "002.png").write_bytes(whole[: len(whole) // 2])  # its header is whole
+    (folder / "004.png").write_bytes(b"no image")
+    path = Path(shutil.make_archive(str(tmp_path / "set"), "zip", folder)) if archive else folder
+    with pytest.raises(InputError, match=r"004.png is not an image"):
+        open_image_set(path)
+    found = open_image_set(path, skip_bad=True)
+    assert (found.num_images, found.resolution) == (4, 16)
+    np.testing.assert_array_equal(found.read(np.arange(4)), images[[0, 1, 3, 5]])
+    assert [name[-7:] for name in found.details["skipped"]] == ["002.png", "004.png"]
+    assert "cut short" in next(iter(found.details["skipped"].values()))
+    assert "2 of 6 images" in found.warnings[0]
+    (folder / "002.png").write_bytes(whole)
+    (folder / "004.png").unlink()
+    clean = open_image_set(folder, skip_bad=True)
+    assert (clean.num_images, clean.warnings, clean.details) == (5, (), {"skipped": {}})
+    assert clean.digest == open_image_set(folder).digest
+    for file in folder.iterdir():
+        file.write_bytes(b"no image")
+    with pytest.raises(InputError, match="none of its 5 images can be decoded"):
+        open_image_set(folder, skip_bad=True)
+
+
+def test_a_damaged_image_says_how_to_go_on(
+    scenes: Callable[..., Images], tmp_path: Path, plug_ins: list[_EntryPoint]
+) -> None:
+    folder = save(scenes(3, 16), tmp_path / "set")
+    whole = (folder / "001.png").read_bytes()
+    (folder / "001.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"001.png cannot be decoded .* or leave out such images with --skip-bad"):
+        open_image_set(folder).read(np.arange(3))
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ((0, 3, 8, 8), "which is none"),
+        ((2, 1, 8, 8), "repeat grey three times"),
+        ((2, 4, 8, 8), "RGB only"),
+        ((2, 3, 8, 9), "crop them to squares"),
+    ],
+)
+def test_arrays_are_refused_for_their_own_reason(shape: tuple[int, ...], reason: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.uint8))
+    with pytest.raises(InputError, match=rf"x.npy: images must be uint8 .*{reason}"):
+        open_image_set(tmp_path / "x.npy")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 import importlib.util
+import json
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,3 +115,72 @@ def test_session_of_the_documentation() -> None:
     assert len(session.examples) >= 5
     failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(session)
     assert failed == 0
+
+
+@pytest.mark.parametrize("name", ["fid", "swd", "inception-score"])
+def test_can_be_pickled_with_what_it_has_seen(name: str, scenes: Callable[..., Images]) -> None:
+    real, fake = scenes(30, 32), scenes(30, 32, seed=1) // 2
+    metric = as_torchmetrics.ImageMetric(name, extractor="random-projection", options=QUICK.get(name, {}))
+    metric.update(real, real=True)
+    metric.update(fake[:10])
+    copies = [pickle.loads(pickle.dumps(metric)), copy.deepcopy(metric)]
+    found = []
+    for one in (metric, *copies):
+        one.update(fake[10:])
+        found.append(float(one.compute()))
+    assert found == [found[0]] * 3
+
+
+def test_pickled_with_other_weights_than_are_here_now(
+    scenes: Callable[..., Images], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = as_torchmetrics.ImageMetric("fid", extractor="random-projection")
+    held = pickle.dumps(metric)
+    as_torchmetrics._network.cache_clear()
+    monkeypatch.setattr("metrics.weights.tensors_sha256", lambda tensors: "other")
+    with pytest.raises(InputError, match="are not those that this metric was made with"):
+        pickle.loads(held)
+    as_torchmetrics._network.cache_clear()
+
+
+RANK = """
+import json, sys
+import growgan
+import numpy as np, torch
+from torch import distributed
+from metrics.as_torchmetrics import ImageMetric
+distributed.init_process_group("gloo")
+rank, found = distributed.get_rank(), {}
+for name in ("fid", "swd", "inception-score"):
+    metric = ImageMetric(name, extractor="random-projection", options=json.loads(sys.argv[2]).get(name, {}))
+    for side in ("real", "fake"):
+        images = np.load(f"{sys.argv[1]}/{side}.npy")
+        own = images[:17] if rank == 0 else images[17:]
+        for start in range(0, len(own), 5):
+            metric.update(torch.from_numpy(own[start : start + 5]), real=side == "real")
+    found[name] = float(metric.compute())
+if rank == 1:
+    print(json.dumps(found))
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("torchmetrics") is None, reason="torchmetrics gathers")
+def test_two_processes_compute_on_what_both_have_seen(tmp_path: Path, scenes: Callable[..., Images]) -> None:
+    """Uneven shares; every process must know the value, so the second one is asked."""
+    sets = {"real": scenes(30, 32), "fake": scenes(30, 32, seed=1) // 2}
+    for side, images in sets.items():
+        np.save(tmp_path / f"{side}.npy", images)
+    (tmp_path / "rank.py").write_text(RANK)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, str(tmp_path / "rank.py"), str(tmp_path), json.dumps(QUICK)]
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    for name, value in json.loads(done.stdout).items():
+        alone = as_torchmetrics.ImageMetric(name, extractor="random-projection", options=QUICK.get(name, {}))
+        for side, images in sets.items():
+            alone.update(images, real=side == "real")
+        assert value == pytest.approx(float(alone.compute()), rel=1e-6)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.errors import InputError
-from metrics import cache, features, scores
+from metrics import cache, features, scores, subsampling
 from metrics.feature_sets import FeatureSet
 from metrics.features.random_projection import Network
 from metrics.gaussian import Gaussian
@@ -371,5 +371,5 @@ def test_errors_of_kid_are_the_spread_of_repeated_draws() -> None:
         x, y = generator.standard_normal((2, 400, 6)).astype(np.float32)
         y = y * 1.5 + 0.5
         found.append(kid.squared_mmd(x, y))
-        errors.append(kid.blocks_error(x, y, 40))
+        errors.append(float(subsampling.standard_errors(kid.of_blocks(x, y, 40))[0]))
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(found), rel=0.25)

@@ -186,7 +186,7 @@ def test_a_run_that_goes_on_can_be_followed_and_a_finished_one_need_not(run, tmp
 def test_a_report_is_replaced_whole_or_not_at_all(run, monkeypatch):
     (run / "report.html").write_text("before")
 
-    def break_down(run):
+    def break_down(*_):
         raise RuntimeError("in the middle")
 
     with monkeypatch.context() as patch:
@@ -368,3 +368,36 @@ def test_table_of_levels_tells_speed_time_and_memory_of_each(run):
     dash = "\u2013"
     assert cells[:9] == ["4\u00d74", "0", dash, "2", "8", "0.1, 0.1 G, 0.3 D", "30.0", "5 s", "90 MiB"]
     assert cells[9:] == ["8\u00d78", "2", "3", "9", "8", "0.002", dash, dash, dash]
+
+
+def test_evaluations_are_shown_with_values_and_pictures(run, tmp_path):
+    result = {
+        "metric": "fid", "value": 12.345, "standard_error": 0.5, "num_images": 5000, "warnings": ["<few> images"],
+        "floor": {"value": 3.25, "num_images": 2500}, "real": {"name": "data/photos.h5"}, "fake": {"name": "runs/a"},
+    }  # fmt: skip
+    curve = {"precision": [0.0, 0.5, 1.0], "recall": [1.0, 0.75, 0.0]}
+    prd = {**result, "metric": "prd-vgg16", "value": 0.9, "curve": curve, "warnings": []}
+    assert "Evaluations" not in rendered(run).text
+    (run / "evaluation-all.json").write_text(json.dumps([result, prd]))
+    (tmp_path / "other.json").write_text(json.dumps(dict(result, metric="kid", value=0.25, num_images=None)))
+    path = write_report(run, evaluations=[tmp_path / "other.json", run / "evaluation-all.json"])
+    page = path.read_text(encoding="utf-8")
+    assert page.count("evaluation-all.json") == 1
+    assert page.count("data:image/svg+xml;base64,") == 3
+    text = Page(page).text
+    for part in ("12.35 ± 0.5", "3.25", "5,000", "a against photos.h5", "other.json", "unknown", "features of vgg16"):
+        assert part in text, part
+    assert "&lt;few&gt;" in page
+    assert "<few>" not in page
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"value": float("nan")}, {"levels": 3}, {"curve": {"precision": [1]}}, {"floor": {"num_images": 3}}, {"real": 7}],
+)
+def test_damaged_evaluations_are_one_clear_line(run, damage):
+    result = {"metric": "fid", "value": 1.0, "num_images": 5, "floor": None, "real": {}, "fake": {}, **damage}
+    (run / "evaluation.json").write_text(json.dumps(result))
+    with pytest.raises(InputError, match=r"evaluation.json holds a result that is damaged"):
+        write_report(run)
+    assert not (run / "report.html").exists()

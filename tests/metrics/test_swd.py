@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +16,11 @@ from scipy.ndimage import uniform_filter
 
 from datasets.errors import InputError
 from metrics.patches import Descriptors, Draws, PatchSet, Side, unit_length
+from metrics.room import divide
 from metrics.scores import Plan, swd
 
 Images = NDArray[np.uint8]
+ROOT = Path(__file__).parents[2]
 
 
 def noise(seed: int, count: int = 64, side: int = 32) -> Images:
@@ -302,3 +307,76 @@ def test_function_on_arrays(scenes: Callable[..., Images]) -> None:
     real, fake = scenes(8, 32), noise(1, 8)
     result = measure(real, fake).compute()
     assert swd.swd(real, fake, directions=16) == {**result["levels"], "average": result["value"]}
+
+
+def test_memory_is_bounded_at_the_scale_of_the_paper() -> None:
+    """By the arithmetic that `test_memory_is_what_was_asked_for` measures on a small case."""
+    room = divide(4, 16384, 3 * 16384, 1024, 512)
+    assert not room.in_memory
+    assert room.file == 3 * 16384 * 7 * 128 * 147 * 4  # 26 GB, reals and the other reals of the floor
+    assert room.directions == 128
+    assert room.projections == 2 * 4 * 128 * 16384 * 128 == 2 << 30
+    assert room.patches + room.projections + room.kept <= 4 << 30
+    everything_fits = divide(4, 2048, 4096, 128, 512)
+    assert everything_fits.in_memory
+    assert everything_fits.patches + everything_fits.projections + everything_fits.kept <= 4 << 30
+
+
+def test_memory_is_what_was_asked_for() -> None:
+    """Peak memory of a process that streams 54 MiB of patches with 32 MiB to work in."""
+    program = """
+import resource
+import numpy as np
+from metrics.scores import Plan, swd
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB
+
+images = np.random.default_rng(0).integers(0, 256, (32, 3, 64, 64), np.uint8)
+def measure(count, memory):
+    score = swd.Score(Plan(count, {"real": count, "fake": count}), 64, seed=0, memory=memory)
+    score._known.floor = {}
+    for side in ("real", "fake"):
+        for first in range(0, count, 16):
+            score.update(side, images[first % 32:][:16], first)
+    score.compute()
+    return score._room
+
+measure(16, 1)  # what libraries take for themselves
+before = peak()
+room = measure(128, 1 / 32)
+print(int(room.in_memory), room.file / 2**20, room.projections / 2**20, peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    in_memory, file, projections, taken = map(float, done.stdout.split())
+    assert not in_memory
+    assert file == pytest.approx(2 * 128 * 3 * 128 * 147 * 4 / 2**20)
+    assert file > 50
+    assert projections <= 16
+    assert taken < 32
+
+
+@pytest.mark.parametrize("memory", [4.0, 1e-3])
+def test_a_device_of_torch_agrees(scenes: Callable[..., Images], memory: float) -> None:
+    """The path of CUDA, here on the processor."""
+    real, fake = scenes(16, 64, seed=0), noise(3, 16, 64)
+    found, expected = (measure(real, fake, device=device, memory=memory).compute() for device in ("cpu:0", "cpu"))
+    assert found["levels"] == pytest.approx(expected["levels"], rel=1e-5)
+    assert found["floor"]["levels"] == pytest.approx(expected["floor"]["levels"], rel=1e-5)
+    assert found["levels_error"] == pytest.approx(expected["levels_error"], rel=1e-3)
+
+
+def test_images_on_a_device_are_merged(scenes: Callable[..., Images]) -> None:
+    real, fake = scenes(10, 32, seed=0), noise(1, 10)
+    plan = Plan(5, {"real": 10, "fake": 5})
+    whole, first, second = (swd.Score(plan, 32, seed=0, directions=8, device="cpu:0") for _ in range(3))
+    for score, rows in ((whole, slice(0, 10)), (first, slice(0, 4)), (second, slice(4, 10))):
+        score.update("real", real[rows], rows.start)
+        score.update("fake", fake[:5][rows], rows.start)
+    second.merge(first)
+    assert second.compute()["value"] == pytest.approx(whole.compute()["value"], rel=1e-6)
+
+
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(InputError, match="there is no device teapot"):
+        swd.Score(Plan(4, {"real": 4, "fake": 4}), 32, seed=0, device="teapot")
