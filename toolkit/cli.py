@@ -36,6 +36,8 @@ def cli() -> None:
       toolkit verify photos.h5
       toolkit convert photos.h5 photos.lmdb --encoding png
       toolkit convert photos.h5 photos-tf --to tfrecord
+      toolkit align photos/ portraits/ --landmarks yunet
+      toolkit build-celebahq celeba/ celeba-hq.h5 --deltas deltas/
     """  # noqa: D301
 
 
