@@ -62,7 +62,7 @@ class _Methods:
         self.score = scores.load(name)
         for option in self.score.options:
             option.check(self.options.get(option.name.replace("-", "_"), option.default))
-        network = extractor or self.score.extractor
+        network = self.score.network(extractor)
         self._network_of: tuple[Any, ...] | None = (
             None if network is None or self.score.needs == "pixels" else (network, weights, resize, dtype, str(device))
         )
@@ -93,6 +93,9 @@ class _Methods:
         """Take images, uint8 of shape (n, 3, h, w) in [0, 255]; real ones, or those of the generator."""
         seen: list[Tensor] = getattr(self, "real_seen" if real else "fake_seen")
         if self.network is not None:
+            side = self.network.input_size
+            if self.score.own_network_only and any(image.shape[-2:] != (side, side) for image in images):
+                raise InputError(f"{self.name} takes images of {side}x{side} alone; the network would resize others")
             found = self.network(images)
             taken = found.logits_unbiased if self.score.needs == "logits" else found.pool
             if taken is None:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
-from metrics.extraction import Extraction
+from metrics import features
+from metrics.extraction import Done, Extraction, tell_nobody
 from metrics.feature_sets import FeatureSet
 from metrics.images import ImageSet
-from metrics.scores import Score
+from metrics.scores import Bar, Score
 
 _MOST_BYTES = 32 << 20  # of pixels in memory at a time
 _OF_ANY_SIZE = 64  # images of a batch if their sizes are not known
@@ -70,7 +71,9 @@ def feature_source(
     """
     given = [images for images in sets if isinstance(images, FeatureSet)]
     recorded = [images.network["network"] for images in given if images.network is not None]
-    name = extractor or next(iter(recorded), score.extractor) or ""
+    name = score.network(extractor or next(iter(recorded), None)) or ""
+    if score.own_network_only:
+        _check_special(score, name, sets)
     unknown = tuple(
         f"which network made the features of {images.name} is not recorded in it; they are taken for those of {name}"
         for images in given
@@ -89,6 +92,19 @@ def feature_source(
     for images in given:
         images.check_fits(name, network.extractor.feature_size, network.extractor.cache_key)
     return FeatureSource(name, network, network.extractor.protocol, (*network.extractor.warnings, *unknown))
+
+
+def _check_special(score: type[Score], name: str, sets: Sequence[ImageSet]) -> None:
+    """Refuse images of another size than the network of a metric of special images sees, and features of another."""
+    network = features.load(name)
+    for images in sets:
+        if isinstance(images, FeatureSet):
+            images.check_fits(name, network.feature_size, {"network": name})
+        elif (side := images.check_uniform()) != network.input_size:
+            raise InputError(
+                f"{images.name} has images of {side}x{side}; {score.title} are measured on images of "
+                f"{network.input_size}x{network.input_size} by the {network.title}"
+            )
 
 
 class Batch:
@@ -132,13 +148,18 @@ class Batch:
         """Images of one size, shape (n, 3, r, r)."""
         return self.images.read(self.rows)
 
-    def features(self, network: Extraction | None, count: int, *, logits: bool) -> NDArray[np.float32]:
-        """Features, or logits, of at least the first `count` images, one row each."""
+    def features(
+        self, network: Extraction | None, count: int, *, logits: bool, done: Done = tell_nobody
+    ) -> NDArray[np.float32]:
+        """Features, or logits, of at least the first `count` images, one row each.
+
+        `done` is told of images that a network works on, see `Extraction.features`.
+        """
         if network not in self._features:
             if isinstance(self.images, FeatureSet) and self.images.features is not None:
                 self._features[network] = self.images.features[self.rows]
             elif network is not None:
-                self._features[network] = network.features(self.images, self.rows[:count], self._each)
+                self._features[network] = network.features(self.images, self.rows[:count], self._each, done)
         found = self._features[network]
         return network.logits(found) if logits and network is not None else found
 
@@ -151,6 +172,38 @@ class Batch:
         if len(rows) == len(self.rows) and self.images.resolution is not None:
             return list(self.pixels)
         return self.images.read_each(rows)
+
+
+class Steps:
+    """Moves a bar through a batch, as networks work on its images.
+
+    Parameters
+    ----------
+    bar : Bar
+    count : int
+        What the batch counts for, all in all.
+    work : int
+        Images that networks will work on, each network's by itself; 0 if none does.
+    """
+
+    def __init__(self, bar: Bar, count: int, work: int) -> None:
+        self._bar, self._count, self._work = bar, count, work
+        self._done = self._shown = 0
+
+    def __call__(self, images: int) -> None:
+        """Some more images are done."""
+        self._done += images
+        self._show(self._count * self._done // max(1, self._work))
+
+    def finish(self) -> None:
+        """The batch is done, by metrics without networks too."""
+        self._show(self._count)
+
+    def _show(self, place: int) -> None:
+        place = min(place, self._count)
+        if place > self._shown:
+            self._bar.update(place - self._shown)
+            self._shown = place
 
 
 def one_ahead(batches: Iterable[Batch], prepare: Callable[[Batch], None]) -> Iterator[Batch]:

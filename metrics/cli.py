@@ -5,6 +5,7 @@ from __future__ import annotations
 import growgan  # first: guards against foreign packages called `datasets` or `metrics`
 
 # isort: split
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ _OF_SETS = ("num_images", "seed", "resolution", "truncation", "skip_bad")  # opt
 
 
 class _Commands(click.Group):
-    """One command per file in metrics/scores, and a few others; a module is imported when its command is asked for."""
+    """One command per file in metrics/scores, one for all of them, and a few others; a module is imported when its command is asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*scores.names(), *super().list_commands(context)])
+        return sorted([*scores.names(), "all", *super().list_commands(context)])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name == "all":
+            return _all_command()
         found = scores.name_of(name)
         return super().get_command(context, name) if found is None else _metric_command(found)
 
@@ -45,6 +48,7 @@ def cli() -> None:  # the escape below is click's mark for text that keeps its l
       metrics all photos.h5 runs/demo --extractor efficientnet-lite0
       metrics compare before.json after.json
       metrics report runs/demo
+      metrics modes runs/mnist-rgb --weights digits.safetensors
     """  # noqa: D301
 
 
@@ -133,6 +137,32 @@ def _run_metrics(
         sharing.stop()
 
 
+@cli.command("train-digits")
+@click.argument("digits", type=_PATH)
+@click.argument("out", metavar="OUT.safetensors", type=_PATH)
+@click.option("--test", type=_PATH, metavar="PYRAMID", help="Find the error on these, not on a sixth of DIGITS.")
+@click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, help="Passes over the images.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights, order and shifts.")
+@click.option("--device", default="cpu", show_default=True, help="Where it is trained, such as cuda.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+def train_digits(digits: Path, out: Path, **given: Any) -> None:
+    """Train the network that counts modes (metrics modes) on DIGITS, a pyramid of MNIST, and print how often it errs.
+
+    \b
+    Examples:
+      toolkit make-pyramid MNIST/ mnist.h5
+      metrics train-digits mnist.h5 digits.safetensors
+      metrics modes runs/mnist-rgb --weights digits.safetensors
+    """  # noqa: D301
+    from metrics.digit_training import train_file
+
+    record = train_file(digits, out, progress=console.progress, **given)
+    error, count = record["held_out_error"], record["held_out_images"]
+    deviation = (error * (1 - error) / count) ** 0.5
+    console.say(f"it misreads {100 * error:.2f}% (+- {100 * deviation:.2f}%) of {count} images that it was not shown")
+    console.say(f"the weights are in {out}")
+
+
 def _metric_command(name: str) -> click.Command:
     """Command of one metric, from what its class says of itself."""
     score = scores.load(name)
@@ -147,13 +177,10 @@ def _metric_command(name: str) -> click.Command:
             click.Option(["--reference", "real"], type=_PATH, help=reference),
         ]
         examples = ("runs/demo --reference photos.h5", "samples/ --num-images 2000 --json -")
-    own = [
-        click.Option(
-            [f"--{option.name}"], default=option.default, show_default=True, help=option.help, type=_type_of(option)
-        )
-        for option in score.options
-    ]
+    own = [_own_option(option, option.name) for option in score.options]
     network = _network_options(score.extractor) if score.needs != "pixels" else _cache_options()
+    if score.own_network_only:  # which leaves nothing to choose
+        network = [option for option in network if option.name not in ("extractor", "resize")]
 
     def run(real: Path | None, fake: Path, **given: Any) -> None:
         options = {option.name: given.pop(option.name) for option in own if option.name}
@@ -169,6 +196,13 @@ def _metric_command(name: str) -> click.Command:
     )
 
 
+def _own_option(option: scores.Option, name: str, of: str = "") -> click.Option:
+    """Option of one metric; its help begins with whose it is where a command has those of several."""
+    return click.Option(
+        [f"--{name}"], default=option.default, show_default=True, help=of + option.help, type=_type_of(option)
+    )
+
+
 def _type_of(option: scores.Option) -> click.ParamType[Any] | None:
     """What click has to check of an option's value; None leaves it to the type of the default."""
     if option.choices:
@@ -178,11 +212,11 @@ def _type_of(option: scores.Option) -> click.ParamType[Any] | None:
     return None
 
 
-def _common_options() -> tuple[click.Option, ...]:
+def _common_options(
+    num_images: str = "Images of each set; the protocol's number if not given.",
+) -> tuple[click.Option, ...]:
     return (
-        click.Option(
-            ["--num-images"], type=click.IntRange(min=1), help="Images of each set; the protocol's number if not given."
-        ),
+        click.Option(["--num-images"], type=click.IntRange(min=1), help=num_images),
         click.Option(
             ["--seed"],
             type=click.IntRange(min=0),
@@ -253,8 +287,38 @@ def _check_json(json: str | None) -> None:
         check_writable(json, overwrite=True)
 
 
-def _all(real: Path, fake: Path, **given: Any) -> None:
-    _run_metrics(scores.names(), real, fake, all_that_apply=True, **given)
+def _all_command() -> click.Command:
+    """Command of all metrics, with the options of each."""
+    shared = [*_common_options(), *_network_options(None)]
+    declared = scores.options_of_all([text.removeprefix("--") for option in shared for text in option.opts])
+    own = {name: _own_option(option, name, f"{metric}: ") for name, (metric, option) in declared.items()}
+
+    def run(real: Path, fake: Path, **given: Any) -> None:
+        options: dict[str, dict[str, Any]] = {}
+        for name, (metric, option) in declared.items():
+            value = given.pop(own[name].name or name)
+            dataclasses.replace(option, name=name).check(value)  # a mistake, no reason to leave the metric out
+            options.setdefault(metric, {})[option.name.replace("-", "_")] = value
+        _run_metrics(scores.names(), real, fake, options=options, all_that_apply=True, **given)
+
+    return click.Command(
+        "all",
+        params=[
+            click.Argument(["real"], type=_PATH),
+            click.Argument(["fake"], type=_PATH),
+            *shared,
+            *own.values(),
+        ],
+        callback=run,
+        help=(
+            "Every metric that applies to the two sets, in one pass over the images; what cannot be measured is named "
+            "with the reason. Options of single metrics begin with the metric's name where several have one so called."
+            "\n\n\b\nExamples:\n  metrics all photos.h5 runs/demo\n"
+            "  metrics all photos/ samples/ --extractor efficientnet-lite0 --json all.json\n"
+            "  metrics all photos/ samples/ --memory 1 --subsets 50 --prd-repeats 20"
+        ),
+        short_help="Every metric that applies, in one pass",
+    )
 
 
 def _statistics(image_set: Path, out: Path, **given: Any) -> None:
@@ -272,7 +336,7 @@ cli.add_command(
         params=[
             click.Argument(["image_set"], metavar="SET", type=_PATH),
             click.Argument(["out"], metavar="OUT.npz", type=_PATH),
-            *(option for option in _common_options() if option.name in _OF_SETS),
+            *(option for option in _common_options("Images of the set; all if not given.") if option.name in _OF_SETS),
             *_network_options("inception"),
             click.Option(
                 ["--features", "with_features"], is_flag=True, help="The features too, for metrics other than FID."
@@ -286,24 +350,6 @@ cli.add_command(
             "  metrics statistics photos.h5 photos.npz --features --extractor efficientnet-lite0"
         ),
         short_help="Mean and covariance of the features of a set, as a file",
-    )
-)
-cli.add_command(
-    click.Command(
-        "all",
-        params=[
-            click.Argument(["real"], type=_PATH),
-            click.Argument(["fake"], type=_PATH),
-            *_common_options(),
-            *_network_options(None),
-        ],
-        callback=_all,
-        help=(
-            "Every metric that applies to the two sets, in one pass over the images; what cannot be measured is named "
-            "with the reason.\n\n\b\nExamples:\n  metrics all photos.h5 runs/demo\n"
-            "  metrics all photos/ samples/ --extractor efficientnet-lite0 --json all.json"
-        ),
-        short_help="Every metric that applies, in one pass",
     )
 )
 

@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from datasets.errors import InputError
 from metrics.subsampling import difference_error
 
-_MUST_AGREE = ("metric", "num_images", "protocol")
+_MUST_AGREE = ("num_images", "protocol")
 _OF_NETWORKS = ("network", "weights", "resize", "dtype", "code_version", "feature_size")  # as far as both say it
 _MANY = 1e6  # degrees of freedom, as good as infinitely many
 _CHANCE = 0.05  # share of comparisons of equal generators that are called different
@@ -95,8 +95,13 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
     They are comparable if metric, number of images, protocol, feature network and real images are the same. Where both
     measured the same reals in the same order (equal seeds), the error is that of the differences of their replicates,
     which is free of what the reals have in common. Otherwise the errors are taken as independent, which overstates that
-    of the difference where both results share the reals.
+    of the difference where both results share the reals. Of different metrics nothing else is looked at.
     """
+    values = float(first["value"]), float(second["value"])
+    names = [str(result.get("metric")) for result in (first, second)]
+    if names[0] != names[1]:
+        obstacle = f"they are of different metrics, {names[0]} and {names[1]}; compare results of one metric"
+        return Comparison(" / ".join(names), values, None, float(stdtrit(_MANY, 1 - _CHANCE / 2)), (obstacle,), ())
     obstacles = [
         f"{field} differs: {_brief(first.get(field))} and {_brief(second.get(field))}"
         for field in _MUST_AGREE
@@ -111,13 +116,16 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
     reals = [(result.get("real") or {}).get("digest") for result in (first, second)]
     if "floor" in first and reals[0] != reals[1]:
         obstacles.append("the real images differ")
-    sides = [(result.get("fake") or {}).get("resolution") for result in (first, second)]
-    if sides[0] != sides[1]:
-        obstacles.append(f"the images differ in size: {sides[0]} and {sides[1]} pixels")
     notes = []
+    sizes = [_size(result.get("fake") or {}) for result in (first, second)]
+    if sizes[0] != sizes[1] and None not in sizes:
+        obstacles.append(f"the images differ in size: {sizes[0]} and {sizes[1]}")
+    elif sizes[0] != sizes[1]:
+        notes.append("one result is of a file of features, which does not tell the size of its images")
     if first.get("versions") != second.get("versions"):
         notes.append("library versions differ")
-    if networks[0].get("device") != networks[1].get("device"):
+    devices = [network.get("device") for network in networks]
+    if None not in devices and devices[0] != devices[1]:
         notes.append("features were made on different devices, which moves their last digits")
     if first.get("num_images") is None and second.get("num_images") is None:
         notes.append("how many images were measured is not known, which may decide the values")
@@ -128,8 +136,14 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
         notes.append("both measured the same images")
     error, freedom = _error_of_difference(first, second)
     limit = float(stdtrit(freedom, 1 - _CHANCE / 2))
-    values = float(first["value"]), float(second["value"])
-    return Comparison(str(first.get("metric")), values, error, limit, tuple(obstacles), tuple(notes))
+    return Comparison(names[0], values, error, limit, tuple(obstacles), tuple(notes))
+
+
+def _size(images: Mapping[str, Any]) -> str | None:
+    """What size images of a result have; None if it is of features, whose images are not known."""
+    if images.get("resolution") is not None:
+        return f"{images['resolution']} pixels"
+    return None if images.get("kind") in ("features", "statistics") else "several sizes"
 
 
 def _error_of_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[float | None, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from datasets.errors import InputError
 from datasets.order import Order
 from metrics import result, scores, sharing
-from metrics.batches import Batch, FeatureSource, Networks, choose_batch_size, feature_source, one_ahead
+from metrics.batches import Batch, FeatureSource, Networks, Steps, choose_batch_size, feature_source, one_ahead
 from metrics.cache import Facts
 from metrics.extraction import Extraction
 from metrics.feature_sets import FeatureSet
@@ -305,6 +305,8 @@ class Evaluator:
         with progress(total, f"{side} images") as bar:
             for batch in one_ahead(mine, prepare):
                 first = batch.first
+                work = (min(len(batch.rows), most - first) for network, most in limits.items() if network is not None)
+                steps = Steps(bar, min(total - first, batch_size * sharing.world_size()), sum(max(0, n) for n in work))
                 for name, score in active.items():
                     if wanted[name] > first:
                         given = (
@@ -312,12 +314,13 @@ class Evaluator:
                                 sources[name].network,
                                 limits[sources[name].network] - first,
                                 logits=score.needs == "logits",
+                                done=steps,
                             )
                             if name in sources
                             else batch.pixels
                         )
                         score.update(side if score.two_sets else "fake", given[: wanted[name] - first], first)
-                bar.update(min(total - first, batch_size * sharing.world_size()))
+                steps.finish()
 
     def _result(
         self, name: str, score: Score, fake: ImageSet, source: FeatureSource | None, progress: Progress

@@ -15,6 +15,13 @@ from metrics.images import ImageSet
 
 Pixels = Callable[[NDArray[np.int64]], Sequence[NDArray[np.uint8]]]
 """Images of the given numbers, each of shape (3, h, w)."""
+Done = Callable[[int], object]
+"""Told how many more images are done."""
+
+
+def tell_nobody(count: int) -> None:
+    """Do nothing."""
+    del count
 
 
 class Extraction:
@@ -37,8 +44,13 @@ class Extraction:
         self.num_computed = self.num_known = 0
         self._caches: dict[tuple[str, int | None], FeatureCache] = {}
 
-    def features(self, images: ImageSet, rows: NDArray[np.int64], pixels: Pixels) -> NDArray[np.float32]:
+    def features(
+        self, images: ImageSet, rows: NDArray[np.int64], pixels: Pixels, done: Done = tell_nobody
+    ) -> NDArray[np.float32]:
         """Features of some images of a set.
+
+        They are kept, and told of, as often as the network has worked on `Extractor.block_size` images, whatever the
+        number of rows: a kill loses seconds of work, not a batch.
 
         Parameters
         ----------
@@ -46,6 +58,8 @@ class Extraction:
         rows : ndarray of int64, shape (n,)
         pixels : callable
             Asked for the images whose features are not known.
+        done : callable
+            Called as features come in, with numbers of images that add up to n.
 
         Returns
         -------
@@ -53,12 +67,22 @@ class Extraction:
         """
         cache = self._cache_of(images)
         if cache is None:
-            return self._compute(pixels(rows))
-        found, known = cache.get(rows)
-        self.num_known += int(known.sum())
-        if not known.all():
-            found[~known] = self._compute(pixels(rows[~known]))
-            cache.put(rows[~known], found[~known])
+            found, known = np.empty((len(rows), self.extractor.feature_size), np.float32), np.zeros(len(rows), np.bool_)
+        else:
+            found, known = cache.get(rows)
+        num_known = int(known.sum())
+        self.num_known += num_known
+        done(num_known)
+        places = np.flatnonzero(~known)
+        given = pixels(rows[places]) if len(places) else []
+        step = self.extractor.block_size
+        for start in range(0, len(places), step):
+            block = places[start : start + step]
+            found[block] = self.extractor(given[start : start + step]).pool.cpu().numpy()
+            if cache is not None:
+                cache.put(rows[block], found[block])
+            self.num_computed += len(block)
+            done(len(block))
         return found
 
     def unknown(self, images: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -87,7 +111,3 @@ class Extraction:
             entry = {"set": images.digest, "resolution": images.resolution, "network": self.extractor.cache_key}
             self._caches[key] = FeatureCache(self._folder, entry, self.extractor.feature_size)
         return self._caches[key]
-
-    def _compute(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        self.num_computed += len(pixels)
-        return self.extractor(pixels).pool.cpu().numpy()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
+from metrics.feature_checks import check_features
 from metrics.scores import Plan, Progress, Score, Side, no_progress
 
 _PIECE = 4096  # images whose features are sent to another process at a time
@@ -48,37 +49,39 @@ class FeatureScore(Score):
     def plan(cls, available: Mapping[Side, int | None], resolution: int, num_images: int | None) -> Plan:
         """Choose the protocol's number of images, or as many as there are; of the reals all, for the floor too.
 
-        A side that is not in `available` is given as statistics.
+        Where both sides have equally many, which is so if the user names a number, as many further reals are wanted for
+        the floor. A side that is not in `available` is given as statistics.
         """
         del resolution
         sides: list[Side] = [side for side in ("real", "fake") if side in available]
+        if num_images is not None and num_images < cls.fewest:
+            raise InputError(f"{cls.title} needs at least {cls.fewest} images, got --num-images {num_images}")
         for side in sides:
-            have = available[side]
+            have, of_side = available[side], f"{side} " if cls.two_sets else ""
+            if have is not None and have < cls.fewest:
+                raise InputError(f"{cls.title} needs at least {cls.fewest} {of_side}images, got {have}; give it more")
             if num_images is not None and have is not None and have < num_images:
-                raise InputError(f"--num-images {num_images} is more than the {have} {side} images")
+                raise InputError(f"--num-images {num_images} is more than the {number_of(have, of_side)}")
         have_all = [have for side in sides if (have := available[side]) is not None]
         count = num_images or min([cls.protocol_images, *have_all] if cls.equal_sides else [cls.protocol_images])
         wanted: dict[Side, int] = {}
         for side in sides:
             have = available[side]
-            limit = count if num_images is not None or side == "fake" else max(count, cls.most_reals)
-            if side == "real" and cls.equal_sides:
+            limit = count if side == "fake" else max(count, cls.most_reals)
+            if side == "real" and (cls.equal_sides or num_images is not None or have is None):
                 limit = 2 * count  # the second half is for the floor
             wanted[side] = limit if have is None else min(limit, have)
-            if have is None and side == "real":
-                wanted[side] = count
-            if wanted[side] < cls.fewest:
-                raise InputError(
-                    f"{cls.title} needs at least {cls.fewest} {side} images, got {wanted[side]}; give it more"
-                )
-        measured = wanted.get("fake", count)
-        few = min(wanted.values(), default=cls.enough)
-        return Plan(measured, wanted, cls.warnings_about(few))
+        num_reals = wanted.get("real")
+        if num_reals is not None and (cls.equal_sides or num_images is not None or available["real"] is None):
+            num_reals = min(count, num_reals)
+        compared = [number for number in (num_reals, wanted.get("fake")) if number is not None]
+        few = min(compared, default=cls.enough)
+        return Plan(wanted.get("fake", count), wanted, cls.warnings_about(few), num_reals)
 
     @classmethod
     def warnings_about(cls, count: int) -> tuple[str, ...]:
         """What a reader must know if a side has so few images."""
-        return (f"measured on {count} images: {cls.few_means}",) if count < cls.enough else ()
+        return (f"measured on {number_of(count)}: {cls.few_means}",) if count < cls.enough else ()
 
     def update(self, side: Side, images: NDArray[Any], first: int) -> None:
         """Take the features of images number `first` and following, float32 of shape (n, d)."""
@@ -128,15 +131,19 @@ class FeatureScore(Score):
         if missing:
             raise ValueError(f"{missing} of {len(self._given[side])} {side} images were never given")
         found = self._features[side]
-        if not np.isfinite(found).all():
-            raise InputError(f"features of the {side} images are not finite; the network or its weights are at fault")
+        check_features(**{side: found})
         return found
+
+    @property
+    def reals(self) -> NDArray[np.float32]:
+        """Features of the reals behind the value, without those that only the floor needs."""
+        return self.features("real")[: self.plan_of_images.num_reals]
 
     def compute(self, progress: Progress = no_progress) -> dict[str, Any]:
         """Value, error and floor; see `measure` and `floor`."""
         del progress
         fake = self.features("fake")
-        found = self.measure(self.features("real"), fake) if self.two_sets else self.measure(fake, fake)
+        found = self.measure(self.reals, fake) if self.two_sets else self.measure(fake, fake)
         warnings = [*self.plan_of_images.warnings, *found.pop("warnings", ())]
         floor = self._floor() if self.two_sets else None
         if self.two_sets:
@@ -170,11 +177,12 @@ class FeatureScore(Score):
         count, have = self.plan_of_images.num_images, self.plan_of_images.wanted["real"]
         if floor is None:
             return [
-                f"{have} real images are too few for a floor; it needs {2 * self.least}, and {2 * count} for equal N"
+                f"{number_of(have, 'real ')} {'is' if have == 1 else 'are'} too few for a floor; "
+                f"it needs {2 * self.least}, and {2 * count} for equal N"
             ]
         if floor["num_images"] < count:
             return [
-                f"the floor is of {floor['num_images']} images, the value of {count}; "
+                f"the floor is of {number_of(floor['num_images'])}, the value of {count}; "
                 f"with {2 * count} real images it would be at the same number"
             ]
         return []
@@ -192,3 +200,8 @@ class FeatureScore(Score):
             "num_images": half,
             "method": "disjoint halves of the reals",
         }
+
+
+def number_of(count: int, kind: str = "") -> str:
+    """``1 image``, ``2 images``, ``2 real images``."""
+    return f"{count} {kind}image{'' if count == 1 else 's'}"

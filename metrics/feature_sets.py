@@ -125,7 +125,11 @@ def feature_set(arrays: Mapping[str, NDArray[np.generic]], path: Path) -> Featur
         features = _floats(arrays["features"], f"{path}: features")
         if features.ndim != 2 or len(features) < 2 or not features.shape[1]:
             raise InputError(f"{path}: features must be of shape (n, d), n at least 2, got {features.shape}")
-        return FeatureSet(str(path), features.astype(np.float32), network=network)
+        with np.errstate(over="ignore"):
+            rows = features.astype(np.float32)
+        if not np.isfinite(rows).all():
+            raise InputError(f"{path}: features holds numbers that are too large for float32; compute it again")
+        return FeatureSet(str(path), rows, network=network)
     count = None
     if "num_images" in arrays:
         number = np.asarray(arrays["num_images"])

@@ -11,7 +11,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
-from metrics.images import ArrayImageSet
+from metrics.images import ArrayImageSet, remedy_for
 
 _NPY = b"\x93NUMPY"
 _IMAGES = ("images", "samples", "arr_0")
@@ -62,12 +62,12 @@ def image_array(arrays: Mapping[str, NDArray[np.generic]], path: Path) -> ArrayI
     name = next((name for name in _IMAGES if name in arrays), next(iter(arrays)))
     images = arrays[name]
     where = str(path) if len(arrays) == 1 else f"{path}: {name}"
-    if images.dtype != np.uint8:
+    if remedy := remedy_for(images):
         raise InputError(
-            f"{where} is of {images.dtype}; images must be uint8 in 0..255 of shape (n, 3, r, r) or (n, r, r, 3): "
-            "from [-1, 1] with numpy.clip(x * 127.5 + 127.5, 0, 255).round().astype('uint8')"
+            f"{where}: images must be uint8 in 0..255 of shape (n, 3, r, r) or (n, r, r, 3), "
+            f"got {images.dtype} {images.shape}; {remedy}"
         )
     pixels = images.view(np.uint8)
-    if pixels.ndim == 4 and pixels.shape[3] == 3 and pixels.shape[1] != 3:
+    if pixels.shape[3] == 3 and pixels.shape[1] != 3:
         pixels = pixels.transpose(0, 3, 1, 2)
     return ArrayImageSet(pixels, where)

@@ -101,18 +101,12 @@ class ArrayImageSet(ImageSet):
     """
 
     def __init__(self, images: NDArray[np.uint8], name: str = "array", kind: str = "array") -> None:
-        fault = ""
-        if images.dtype != np.uint8:
-            fault = "; turn floats in [-1, 1] into uint8 first"
-        elif images.ndim != 4 or images.shape[2] != images.shape[3]:
-            fault = "; crop them to squares, or give files of images to a metric on features"
-        elif images.shape[1] != 3:
-            fault = "; repeat grey three times: numpy.repeat(x, 3, axis=1)" if images.shape[1] == 1 else "; RGB only"
-        elif images.size == 0:
-            fault = ", which is none"
-        if fault:
+        remedy = remedy_for(images)
+        if not remedy and images.shape[1] != 3:
+            remedy = "put the channels first: x.transpose(0, 3, 1, 2)"
+        if remedy:
             found = f"{images.dtype} {images.shape}"
-            raise InputError(f"{name}: images must be uint8 in 0..255 of shape (n, 3, r, r), got {found}{fault}")
+            raise InputError(f"{name}: images must be uint8 in 0..255 of shape (n, 3, r, r), got {found}; {remedy}")
         self.name, self.kind = name, kind
         self.num_images, self.resolution = len(images), images.shape[-1]
         self._images = images
@@ -128,6 +122,58 @@ class ArrayImageSet(ImageSet):
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Copy of the given images."""
         return self._images[rows]
+
+
+def remedy_for(images: NDArray[Any]) -> str:
+    """How to turn an array, called x, into images: uint8 of shape (n, 3, r, r) or (n, r, r, 3); empty if it is so.
+
+    Recipes follow the range of the numbers and the axes that were found, so that none of them makes wrong images.
+    """
+    shape = images.shape
+    if images.size == 0:
+        return "there are no images in it"
+    if images.ndim == 3 and (3 in (shape[0], shape[2])):
+        return "a single image needs an axis before its own: x[None]"
+    if images.ndim == 3:
+        return "grey images need three equal channels: numpy.repeat(x[:, None], 3, axis=1)"
+    if images.ndim != 4:
+        return "give it four axes: images, channels, rows, columns"
+    first = shape[1] <= 4 and shape[1] < shape[3]  # channels before rows, as far as the shape tells
+    channels, sides = (shape[1], shape[2:]) if first else (shape[3], shape[1:3])
+    if channels == 1:
+        return f"repeat grey three times: numpy.repeat(x, 3, axis={1 if first else 3})"
+    if channels in (2, 4):
+        kept = "1" if channels == 2 else "3"
+        return f"RGB only, drop the alpha channel: {f'x[:, :{kept}]' if first else f'x[..., :{kept}]'}"
+    if channels != 3:
+        return f"RGB only, these have {channels} channels"
+    if sides[0] != sides[1]:
+        return f"they are {sides[1]}x{sides[0]} pixels: crop them to squares, or give files to a metric on features"
+    return "" if images.dtype == np.uint8 else _recipe(images)
+
+
+def _recipe(images: NDArray[Any]) -> str:
+    """How to turn numbers of another type into uint8, by their range."""
+    if images.dtype.kind == "b":
+        return "turn truth values into grey levels: x.astype('uint8') * 255"
+    if images.dtype.kind not in "fiu":
+        return "give it numbers"
+    extremes = [(part.min(), part.max()) for part in (images[k : k + 256] for k in range(0, len(images), 256))]
+    low, high = float(min(one for one, _ in extremes)), float(max(one for _, one in extremes))
+    if not all(np.isfinite(pair).all() for pair in extremes):
+        return "it holds numbers that are not finite"
+    found, whole = f"its numbers run from {low:.6g} to {high:.6g}", images.dtype.kind != "f"
+    if 0 <= low and high <= 255 and whole:
+        return f"{found}, so x.astype('uint8') will do"
+    if 0 <= low and high <= 65535 and images.dtype == np.uint16:
+        return f"{found}; if white is 65535: numpy.round(x / 257).astype('uint8')"
+    if 0 <= low and high <= 1 and not whole:
+        return f"{found}; if white is 1: numpy.clip(x * 255, 0, 255).round().astype('uint8')"
+    if -2 <= low < 0 and high <= 2 and not whole:
+        return f"{found}; if black is -1 and white 1: numpy.clip(x * 127.5 + 127.5, 0, 255).round().astype('uint8')"
+    if 0 <= low and 2 < high <= 256 and not whole:
+        return f"{found}; if white is 255: numpy.clip(x, 0, 255).round().astype('uint8')"
+    return f"{found}: bring black to 0 and white to 255, then numpy.clip(x, 0, 255).round().astype('uint8')"
 
 
 class PyramidImageSet(ImageSet):

@@ -18,6 +18,7 @@ from metrics import features, scores, sharing
 from metrics.batches import Batch, choose_batch_size
 from metrics.cache import default_folder
 from metrics.evaluate import Evaluator
+from metrics.feature_score import number_of
 from metrics.feature_sets import FeatureSet, write_statistics
 from metrics.gaussian import Gaussian
 from metrics.images import ImageSet
@@ -87,7 +88,8 @@ def measure(
     num_images, seed, resolution, batch_size, options, extractor, progress
         See `metrics.evaluate.evaluate` and `metrics.opening.open_image_set`.
     all_that_apply : bool
-        Leave out, with the reason, what these sets cannot be measured by; otherwise that is an error.
+        Leave out, with the reason, what these sets cannot be measured by; otherwise that is an error. Metrics of
+        special images (`metrics.scores.Score.own_network_only`) are left out unless `weights` names their network.
     truncation : float, optional
         Of the latents of a generator, for `fake`; see `training.sampler.Sampler`.
     skip_bad : bool
@@ -101,12 +103,21 @@ def measure(
         If something cannot be measured, or with `all_that_apply` nothing can.
     """
     progress = progress if sharing.rank() == 0 else no_progress
-    used = [extractor or scores.load(name).extractor for name in names]
+    general = [name for name in names if not scores.load(name).own_network_only]
+    used = [scores.load(name).network(extractor) for name in (general if all_that_apply else names)]
     networks = open_networks([name for name in used if name], progress=progress, **network_options)
+    skipped = {}
+    if all_that_apply:  # metrics of special images only if the user says that these are such, by naming the weights
+        for name in names:
+            if name not in general and scores.load(name).extractor not in networks.weights:
+                named = f"--weights {scores.load(name).extractor}=FILE"
+                skipped[name] = f"it has a network of its own, for special images alone; if these are such, add {named}"
+        names = [name for name in names if name not in skipped]
     open_set = functools.partial(
         open_image_set, num_images=num_images, seed=seed, resolution=resolution, skip_bad=skip_bad, progress=progress
     )
     real_set, fake_set = None if real is None else open_set(real), open_set(fake, truncation=truncation)
+    _check_weights_are_used(networks, names, [one for one in (real_set, fake_set) if one is not None], extractor)
     make = functools.partial(
         Evaluator,
         real=real_set,
@@ -119,7 +130,6 @@ def measure(
         cache_folder=networks.cache_folder,
         keep_real=False,
     )
-    skipped = {}
     if all_that_apply:
         for name in names:
             try:
@@ -184,6 +194,31 @@ def open_networks(
     return Networks(weights=files, cache_folder=folder, progress=progress, **options)
 
 
+def _check_weights_are_used(
+    networks: Networks, names: Sequence[str], sets: Sequence[ImageSet], extractor: str | None
+) -> None:
+    """Refuse weights of a network that nothing goes through, as where files of features decide on another one.
+
+    Raises
+    ------
+    InputError
+    """
+    given = [images for images in sets if isinstance(images, FeatureSet)]
+    recorded = [(images.name, images.network["network"]) for images in given if images.network is not None]
+    used = set()
+    for score in map(scores.load, names):
+        if score.needs == "logits" or (score.needs == "features" and len(given) < len(sets)):
+            used.add(score.network(extractor or next((network for _, network in recorded), None)))
+    for network in sorted(networks.weights.keys() - used):
+        why = f"this measurement goes through {', '.join(sorted(filter(None, used))) or 'no network'}"
+        if recorded and not extractor:
+            file, other = recorded[0]
+            why = f"{file} holds features of {other}; if the weights are of that, write {other}={networks.weights[network]}"
+        elif len(given) == len(sets):
+            why = "features are all there already"
+        raise InputError(f"--weights {networks.weights[network]}: {network} is not used, since {why}; or leave it out")
+
+
 def make_statistics(
     path: Path,
     out: Path,
@@ -213,6 +248,10 @@ def make_statistics(
     """
     check_writable(out, overwrite=overwrite)
     networks = open_networks([extractor], progress=progress, **network_options)
+    for network in sorted(networks.weights.keys() - {extractor}):
+        raise InputError(
+            f"--weights {network}={networks.weights[network]}: {network} is not used; name --extractor {network} for it"
+        )
     images = open_image_set(
         path,
         num_images=num_images,
@@ -228,6 +267,8 @@ def make_statistics(
     if have is None and num_images is None:
         raise InputError(f"{path} makes images on demand; say how many with --num-images")
     count = num_images or have or 0
+    if have is not None and have < 2:
+        raise InputError(f"{path} holds {number_of(have)}; a covariance needs at least 2, give it more")
     if count < 2 or (have is not None and have < count):
         raise InputError(f"--num-images must be from 2 to the {have} images of {path}, got {count}")
     network = networks(extractor)

@@ -17,6 +17,9 @@ _PARTS = {  # what else people read of a result
     "density": "density",
     "f8": "F8 (recall)",
     "f1_8": "F1/8 (precision)",
+    "kl": "KL from even",
+    "even_modes": "modes of an even generator",
+    "even_kl": "KL of an even generator",
 }
 _LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "torch")
 
@@ -49,7 +52,7 @@ def lines(result: Mapping[str, Any], title: str) -> str:
     real, fake = result["real"], result["fake"]
     sets = f"{fake['name']} against {real['name']}" if "floor" in result else fake["name"]
     count = "an unknown number of" if result["num_images"] is None else result["num_images"]
-    head = f"{title}: {sets}, {count} images, seed {result['seed']}"
+    head = f"{title}: {sets}, {count} image{'' if count == 1 else 's'}, seed {result['seed']}"
     notes = [f"note: {warning}" for warning in result["warnings"]]
     return "\n".join([head, "", _body(result), "", *notes]).rstrip()
 

@@ -9,14 +9,15 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from datasets.errors import InputError
-from training import architectures, ema, growth, losses, presets
+from training import architectures, compute, conditioning, ema, growth, guards, losses, presets
 from training.architectures import pggan
 from training.losses import wgan_gp
+from training.pixels import Fading
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,10 @@ class OptimizerConfig:
         Forget Adam's moments whenever a fade-in begins or ends (both released codes).
     discriminator_steps
         Steps of the discriminator for each step of the generator.
+    updates
+        ``alternating``: the generator's gradients come from the discriminator as it is after its step, on latents of
+        their own. ``joint``: both networks' gradients come from one pass over the same fakes, and then both step (the
+        Theano release's CIFAR-10 run).
     """
 
     beta1: float = 0.0
@@ -38,6 +43,7 @@ class OptimizerConfig:
     epsilon: float = 1e-8
     reset: bool = True
     discriminator_steps: int = 1
+    updates: Literal["alternating", "joint"] = "alternating"
 
     def __post_init__(self) -> None:
         for name in ("beta1", "beta2"):
@@ -60,12 +66,12 @@ class DataConfig:
     mirror
         Mirror each real image left to right with probability one half.
     fade_reals
-        Fade the reals in step with the networks.
+        How the reals fade in step with the networks, see `training.pixels.fade`.
     """
 
     resolution: int | None = None
     mirror: bool = False
-    fade_reals: bool = True
+    fade_reals: Fading = "float"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +85,9 @@ class SnapshotConfig:
     log_every_kimg
         A line of losses and speed in log.jsonl.
     keep
-        Number of checkpoints kept; older ones are removed. The last one is never removed.
+        Number of newest checkpoints kept; older ones are removed.
+    keep_best, keep_levels
+        Keep the checkpoint with the lowest SWD as well, and the last one of every level that was left.
     columns, rows
         Layout of the sample grid.
     metric_images
@@ -89,6 +97,8 @@ class SnapshotConfig:
     every_kimg: float = 100.0
     log_every_kimg: float = 5.0
     keep: int = 3
+    keep_best: bool = True
+    keep_levels: bool = True
     columns: int = 8
     rows: int = 4
     metric_images: int = 2048
@@ -118,7 +128,9 @@ class Config:
         Loss (a file in training/losses) and its constants.
     growth
         The schedule.
-    optimizer, ema, data, snapshots
+    conditioning
+        Use of class labels.
+    optimizer, ema, data, compute, guards, snapshots
         See the classes.
     seed
         Of the initial weights, of the order of the images and of every other random number.
@@ -128,10 +140,13 @@ class Config:
     network: Any = dataclasses.field(default_factory=pggan.Config)
     loss: str = "wgan_gp"
     objective: Any = dataclasses.field(default_factory=wgan_gp.Config)
+    conditioning: conditioning.Config = dataclasses.field(default_factory=conditioning.Config)
     growth: growth.Config = dataclasses.field(default_factory=growth.Config)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     ema: ema.Config = dataclasses.field(default_factory=ema.Config)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    compute: compute.Config = dataclasses.field(default_factory=compute.Config)
+    guards: guards.Config = dataclasses.field(default_factory=guards.Config)
     snapshots: SnapshotConfig = dataclasses.field(default_factory=SnapshotConfig)
     seed: int = 1000
 
@@ -149,8 +164,7 @@ def load_plugin(package: ModuleType, name: str, what: str) -> Any:
     """Module `name` of a plug-in folder; an unknown name is refused with the known ones."""
     known = plugin_names(package)
     if name not in known:
-        near = nearest(name, known) if difflib.get_close_matches(name, known, cutoff=0.5) else ""
-        raise InputError(f"{what} {name!r} does not exist; choose one of {', '.join(known)}{near}")
+        raise InputError(f"{what} {name!r} does not exist; choose one of {', '.join(known)}{_near(name, known)}")
     return importlib.import_module(f"{package.__name__}.{name}")
 
 
@@ -175,6 +189,24 @@ def load_loss(config: Config) -> losses.LossModule:
 
 
 def load_preset(name: str) -> Config:
-    """Configuration that the preset called `name` (a file in training/presets) returns."""
-    config: Config = load_plugin(presets, name, "preset").preset()
-    return config
+    """Configuration that the preset called `name`, one of `preset_names`, returns."""
+    known = {key: preset for module in plugin_names(presets) for key, preset in _presets_of(module).items()}
+    if name not in known:
+        raise InputError(f"preset {name!r} does not exist; choose one of {', '.join(known)}{_near(name, known)}")
+    return known[name]()
+
+
+def preset_names() -> list[str]:
+    """Names of all presets."""
+    return [name for module in plugin_names(presets) for name in _presets_of(module)]
+
+
+def _presets_of(module: str) -> Mapping[str, Callable[[], Config]]:
+    found: Mapping[str, Callable[[], Config]] = importlib.import_module(f"{presets.__name__}.{module}").PRESETS
+    return found
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """End of an error message that has listed what there is: what comes near, if something does."""
+    names = list(known)
+    return nearest(name, names) if difflib.get_close_matches(name, names, cutoff=0.5) else ""

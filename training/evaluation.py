@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from datasets.formats import PyramidReader
+from metrics import cache
 from metrics.evaluate import Evaluator
 from metrics.images import PyramidImageSet
 from training.sampler import GeneratorImageSet, Sampler
@@ -40,7 +41,9 @@ class SnapshotMetrics:
             )
         elif num_images:
             real = PyramidImageSet(reader, resolution)
-            self._evaluator = Evaluator(["swd", "ms-ssim"], real, num_images=count // 2 * 2, seed=seed)
+            self._evaluator = Evaluator(
+                ["swd", "ms-ssim"], real, num_images=count // 2 * 2, seed=seed, cache_folder=cache.default_folder()
+            )
 
     def measure(self, sampler: Sampler) -> list[dict[str, Any]]:
         """Results of a snapshot, one mapping per metric; empty if nothing is measured."""

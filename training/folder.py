@@ -22,8 +22,8 @@ class RunFolder:
     ----------
     path : Path
         The folder. Inside: ``config.yaml`` (resolved configuration), ``run.json`` (what, on what, with which
-        versions), ``log.jsonl`` (losses and speed), ``metrics.jsonl`` (measurements), ``samples/`` (grids) and
-        ``checkpoints/``.
+        versions), ``log.jsonl`` (losses and speed), ``metrics.jsonl`` (measurements), ``events.jsonl`` (what
+        guards found and did), ``samples/`` (grids) and ``checkpoints/``.
 
     Raises
     ------
@@ -37,6 +37,7 @@ class RunFolder:
         self.run_file = path / "run.json"
         self.log_file = path / "log.jsonl"
         self.metrics_file = path / "metrics.jsonl"
+        self.events_file = path / "events.jsonl"
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         self._lock: IO[str] | None = None
@@ -102,21 +103,41 @@ class RunFolder:
             if checkpoint.images_of(path) > images:
                 path.unlink()
 
-    def last_checkpoint(self) -> tuple[checkpoint.Checkpoint | None, list[str]]:
-        """Newest checkpoint that is whole, or None, and what was wrong with newer ones."""
+    def last_checkpoint(self, until: int | None = None) -> tuple[checkpoint.Checkpoint | None, list[str]]:
+        """Newest checkpoint that is whole, or None, and what was wrong with newer ones.
+
+        Parameters
+        ----------
+        until : int, optional
+            Only checkpoints after at most so many images count.
+        """
         faults: list[str] = []
         for path in checkpoint.listed(self.checkpoints):
+            if until is not None and checkpoint.images_of(path) > until:
+                continue
             try:
                 return checkpoint.load(path), faults
             except InputError as error:
                 faults.append(str(error))
         return None, faults
 
-    def save_checkpoint(self, state: checkpoint.Checkpoint, keep: int) -> None:
-        """Write a checkpoint and remove all but the newest `keep`."""
+    def save_checkpoint(self, state: checkpoint.Checkpoint, keep: int, precious: Collection[int] = ()) -> None:
+        """Write a checkpoint, and remove all but the newest `keep` and those at the `precious` numbers of images."""
         checkpoint.save(checkpoint.path_of(self.checkpoints, state.images), state)
         for path in checkpoint.listed(self.checkpoints)[keep:]:
-            path.unlink()
+            if checkpoint.images_of(path) not in precious:
+                path.unlink()
+
+    def checkpoint_images(self) -> list[int]:
+        """Images shown at every checkpoint, newest first."""
+        return [checkpoint.images_of(path) for path in checkpoint.listed(self.checkpoints)]
+
+    def results(self) -> list[dict[str, Any]]:
+        """All measurements so far, oldest first."""
+        if not self.metrics_file.exists():
+            return []
+        lines = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [json.loads(line) for line in lines if _images_of(line) < float("inf")]
 
 
 def _is_ours(name: str) -> bool:

@@ -38,6 +38,9 @@ class Config:
         Minibatch size, and its exceptions by resolution (A.1: 16, then 14, 6 and 3 from 256x256 on).
     learning_rate, learning_rate_by_resolution
         Adam's learning rate of both networks (A.1: 0.001), and its exceptions by resolution.
+    warmup_kimg
+        Length of the rise of the learning rate at the very beginning, by the factor ``exp(-5 (1 - t / length)^2)``;
+        0, no warm-up, as in the paper and the TensorFlow release; 40 in the Theano release.
     """
 
     initial_resolution: int = 4
@@ -48,6 +51,7 @@ class Config:
     batch_by_resolution: Mapping[int, int] = dataclasses.field(default_factory=dict)
     learning_rate: float = 0.001
     learning_rate_by_resolution: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    warmup_kimg: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,13 +134,19 @@ class Schedule:
             alpha = (p - self._stabilize) / self._fade
             level, phase = self.initial_level + i + 1, 2 * i + 1
         resolution = resolution_of(level)
+        rate = self.config.learning_rate_by_resolution.get(resolution, self.config.learning_rate)
         return Stage(
             level,
             alpha,
             self.config.batch_by_resolution.get(resolution, self.config.batch),
-            self.config.learning_rate_by_resolution.get(resolution, self.config.learning_rate),
+            rate * self._warmth(images),
             phase,
         )
+
+    def _warmth(self, images: int) -> float:
+        """Factor on the learning rate while training warms up."""
+        length = self.config.warmup_kimg * 1000
+        return math.exp(-5 * (1 - images / length) ** 2) if images < length else 1.0
 
     def segments(self) -> list[Segment]:
         """The levels that the run reaches, in order, for plans and plots."""
@@ -169,7 +179,7 @@ def _check(config: Config, top_level: int) -> None:
             f"growth.initial_resolution {config.initial_resolution} is finer than the data set's "
             f"{resolution_of(top_level)}; lower it or use a data set of a higher resolution"
         )
-    for name in ("fade_kimg", "stabilize_kimg"):
+    for name in ("fade_kimg", "stabilize_kimg", "warmup_kimg"):
         if not 0 <= getattr(config, name) <= MAX_KIMG:
             raise InputError(f"growth.{name} must be from 0 to {MAX_KIMG:g}, got {getattr(config, name)}")
     if not 0 < config.total_kimg <= MAX_KIMG:

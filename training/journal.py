@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datasets.errors import InputError
 from training.folder import RunFolder
 from training.growth import Stage
+from training.ranks import Ranks
 
 
 class Journal:
@@ -29,15 +29,18 @@ class Journal:
         Images shown when this session begins.
     resumed : bool
         True if it goes on with an earlier one.
+    ranks : Ranks, optional
+        The processes that train together: the means are over all of them, and the first one writes.
     """
 
-    def __init__(self, folder: RunFolder, images: int, *, resumed: bool) -> None:
+    def __init__(self, folder: RunFolder, images: int, *, resumed: bool, ranks: Ranks | None = None) -> None:
         self._folder = folder
+        self._ranks = ranks or Ranks()
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
         self._images = images
         self._started = time.perf_counter()
-        self._board = _tensorboard(folder, images + 1 if resumed else None)
+        self._board = _tensorboard(folder, images + 1 if resumed else None) if self._ranks.first else None
 
     def add(self, logs: Mapping[str, Tensor]) -> None:
         """Add the logs of a step; nothing waits for the device."""
@@ -45,8 +48,8 @@ class Journal:
             self._sums[name] = self._sums[name] + value.double() if name in self._sums else value.double()
         self._steps += 1
 
-    def write(self, stage: Stage, images: int, seconds: float) -> dict[str, float]:
-        """Write the means since the last call as one line, and return them.
+    def write(self, stage: Stage, images: int, seconds: float, caution: float) -> dict[str, float]:
+        """Write the means since the last call as one line, and return them. All ranks must call it.
 
         Parameters
         ----------
@@ -56,13 +59,12 @@ class Journal:
             Images shown so far.
         seconds : float
             Time spent so far, over all sessions.
-
-        Raises
-        ------
-        InputError
-            If a mean is not finite; the line is written with null in its place.
+        caution : float
+            Factor on the stage's learning rate.
         """
-        means = {name: float(total) / self._steps for name, total in self._sums.items()}
+        names = sorted(self._sums)
+        mean = self._ranks.mean(torch.stack([self._sums[name] for name in names]) / self._steps).tolist()
+        means = dict(zip(names, mean, strict=True))
         elapsed = time.perf_counter() - self._started
         record: dict[str, Any] = {
             "images": images,
@@ -70,24 +72,18 @@ class Journal:
             "resolution": stage.resolution,
             "alpha": stage.alpha,
             "batch": stage.batch,
-            "lr_g": stage.learning_rate,
-            "lr_d": stage.learning_rate,
+            "lr_g": stage.learning_rate * caution,
+            "lr_d": stage.learning_rate * caution,
             **means,
             "images_per_sec": (images - self._images) / elapsed,
             "seconds": seconds,
             "peak_memory_mib": peak_memory_mib(),
         }
-        self._folder.append(self._folder.log_file, record)
-        broken = [name for name, value in means.items() if not math.isfinite(value)]
-        if broken:
-            raise InputError(
-                f"training diverged: {', '.join(broken)} not finite between {self._images} and {images} images shown; "
-                f"the last good state is in {self._folder.checkpoints}; start again elsewhere with a lower "
-                "growth.learning_rate or a higher objective.gradient_weight"
-            )
+        if self._ranks.first:
+            self._folder.append(self._folder.log_file, record)
         if self._board is not None:
             for name, value in record.items():
-                if name not in ("images", "level"):
+                if name not in ("images", "level") and math.isfinite(value):
                     self._board.add_scalar(f"train/{name}", value, images)
         self._sums, self._steps, self._images = {}, 0, images
         self._started = time.perf_counter()
@@ -98,6 +94,11 @@ class Journal:
         self._folder.append(self._folder.metrics_file, {"images": images, "seconds": seconds, **result})
         if self._board is not None:
             self._board.add_scalar(f"metrics/{result['metric']}", result["value"], images)
+
+    def restart(self, images: int) -> None:
+        """Begin a new window at `images` images shown, after a roll-back."""
+        self._sums, self._steps, self._images = {}, 0, images
+        self.restart_clock()
 
     def restart_clock(self) -> None:
         """Leave the time since the last `write` (a snapshot's) out of the next window's speed."""

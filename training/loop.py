@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from datasets.errors import InputError
 from datasets.formats import PyramidReader
+from datasets.levels import resolution_of
 from datasets.order import Order
-from training import grid, provenance
+from training import compute, grid, guards, provenance
 from training.checkpoint import Checkpoint
+from training.conditioning import Labels
 from training.config import Config
 from training.evaluation import SnapshotMetrics
 from training.feed import Feed
 from training.folder import RunFolder
 from training.growth import Schedule, Stage
+from training.guards import Alarm
 from training.journal import Journal
 from training.plan import make_plan
 from training.progress import TrainingBar
-from training.resuming import check_options, resume, top_level
+from training.ranks import Ranks
+from training.resuming import check_options, go_to_checkpoint, resume, top_level
 from training.sampler import Sampler
 from training.settings import to_mapping
 from training.state import TrainingState
-from training.step import update
+from training.step import prepare, update
 from training.stopping import Stop, stop_signals
 
 
 def train(
-    config: Config, reader: PyramidReader, out: Path, device: torch.device, *, preset: str = "", command: str = ""
+    config: Config,
+    reader: PyramidReader,
+    out: Path,
+    device: torch.device,
+    *,
+    preset: str = "",
+    command: str = "",
+    ranks: Ranks | None = None,
 ) -> bool:
     """Train until the schedule ends, going on from the last checkpoint in `out` if there is one.
 
@@ -45,6 +58,8 @@ def train(
         Where to train.
     preset, command : str
         Where the options started from and what reproduces the run, for its records.
+    ranks : Ranks, optional
+        The processes that train together, each of which calls this; by default this one is alone.
 
     Returns
     -------
@@ -56,18 +71,27 @@ def train(
     InputError
         If configuration, data set and run directory do not fit together, or training diverges.
     """
+    ranks = ranks or Ranks()
     schedule = Schedule(config.growth, top_level(config, reader))
-    plans = make_plan(config, schedule)
-    with RunFolder(out) as folder:
-        check_options(folder, config)
-        state = TrainingState(config, 1 << schedule.top_level, device)
-        saved, notes = resume(folder, state, reader)
-        provenance.write_run_files(folder, config, reader, schedule, plans, device, preset=preset, command=command)
-        run = _Run(config, reader, schedule, state, folder, resumed=saved is not None)
+    for segment in schedule.segments():
+        ranks.check_batch(segment.batch, f"{resolution_of(segment.level)}x{resolution_of(segment.level)}")
+    labels = Labels.of(config.conditioning, reader)
+    plans = make_plan(config, schedule, labels)
+    folder = RunFolder(out)
+    with folder if ranks.first else contextlib.nullcontext():  # the first rank's lock is that of all
+        if ranks.first:
+            check_options(folder, config)
+        compute.set_up(device, config.compute)
+        state = TrainingState(config, 1 << schedule.top_level, device, labels)
+        saved, notes = resume(folder, state, reader, ranks)
+        if ranks.first:
+            provenance.write_run_files(folder, config, reader, schedule, plans, device, preset=preset, command=command)
+        run = _Run(config, reader, schedule, state, folder, ranks, resumed=saved is not None)
+        steps = config.optimizer.discriminator_steps
         with (
             stop_signals() as stop,
-            TrainingBar(plans, state.images) as bar,
-            Feed(reader, schedule, config.seed, config.optimizer.discriminator_steps, device) as feed,
+            TrainingBar(plans, state.images, visible=ranks.first) as bar,
+            Feed(reader, schedule, config.seed, steps, device, labels, ranks) as feed,
         ):
             for note in [*notes, *run.metrics.notes]:
                 bar.say(note)
@@ -84,14 +108,17 @@ class _Run:
         schedule: Schedule,
         state: TrainingState,
         folder: RunFolder,
+        ranks: Ranks,
         *,
         resumed: bool,
     ) -> None:
         self.config, self.reader, self.schedule, self.state, self.folder = config, reader, schedule, state, folder
-        self.resumed = resumed
-        self.journal = Journal(folder, state.images, resumed=resumed)
-        self.metrics = SnapshotMetrics(reader, 1 << schedule.top_level, config.snapshots.metric_images, config.seed)
+        self.ranks, self.resumed = ranks, resumed
+        self.journal = Journal(folder, state.images, resumed=resumed, ranks=ranks)
+        num_images = config.snapshots.metric_images if ranks.first else 0
+        self.metrics = SnapshotMetrics(reader, 1 << schedule.top_level, num_images, config.seed)
         self._clock = time.perf_counter()
+        self._warned_of = ""
 
     def go(self, feed: Feed, bar: TrainingBar, stop: Stop, *, at_snapshot: bool) -> bool:
         """Step to the end of the schedule, or to the next safe point after a stop signal.
@@ -100,30 +127,46 @@ class _Run:
         """
         state, snapshots = self.state, self.config.snapshots
         if not self.resumed:
+            prepare(state, feed, self.schedule)
             self._save(snapshot=True)
         if at_snapshot:
             self._record(bar, stop)
-        while state.images < self.schedule.total_images and not stop:
+        stopping = self.ranks.any(bool(stop))
+        while state.images < self.schedule.total_images and not stopping:
             stage = self.schedule.stage(state.images)
             before = state.images
             self.journal.add(
-                update(state, feed.batch(before), stage, self.config, self.schedule.top_level - stage.level)
+                update(
+                    state,
+                    feed.batch(before),
+                    stage,
+                    self.config,
+                    self.schedule.top_level - stage.level,
+                    self.ranks,
+                )
             )
             bar.step(stage, state.images, state.images - before)
             finished = state.images >= self.schedule.total_images
             due = _crosses(before, state.images, snapshots.every_kimg) or finished
+            alarm = None
             if due or _crosses(before, state.images, snapshots.log_every_kimg):
-                bar.losses(self.journal.write(stage, state.images, self._tick()))
-            if due:
+                means = self.journal.write(stage, state.images, self._tick(), state.caution)
+                bar.losses(means)
+                alarm = guards.look_at_window(self.config.guards, means)
+            if due and not (alarm and alarm.answer != "go_on"):
                 self._save(snapshot=True)
                 self._record(bar, stop)
-        if stop:
+                alarm = alarm or self._look_at_results()
+            self._answer(alarm, bar)
+            stopping = self.ranks.any(bool(stop))
+        if stopping:
             if not self.journal.empty:
-                self.journal.write(self._reached(), state.images, self._tick())
+                self.journal.write(self._reached(), state.images, self._tick(), state.caution)
                 self._save(snapshot=False)
-            bar.say(f"stopped by {stop.reason} at {state.images} images shown; the same command goes on from here")
+            who = stop.reason or "another rank"
+            bar.say(f"stopped by {who} at {state.images} images shown; the same command goes on from here")
         self.journal.close()
-        return state.images >= self.schedule.total_images and not stop
+        return state.images >= self.schedule.total_images and not stopping
 
     def _record(self, bar: TrainingBar, stop: Stop) -> None:
         """Sample grid and measurements of a snapshot whose checkpoint is written, unless they are there already.
@@ -131,6 +174,13 @@ class _Run:
         After the checkpoint, so that a signal can break them off: they may take minutes at high resolutions, and the
         same command makes up for them. The grid comes last and says that the rest is whole.
         """
+        if self.ranks.first:
+            self._record_alone(stop)
+        self.ranks.wait()
+        bar.resume_clock()
+        self.journal.restart_clock()
+
+    def _record_alone(self, stop: Stop) -> None:
         images = self.state.images
         path = self.folder.samples / f"fakes-{images:09d}.png"
         if stop or path.exists():
@@ -145,8 +195,54 @@ class _Run:
                 self.journal.write_metric(result, images, self._tick())
             fakes = sampler.images(self.config.seed, np.arange(self._cells))
             grid.save_png(path, grid.tile(fakes, self.config.snapshots.columns))
-        bar.resume_clock()
-        self.journal.restart_clock()
+
+    def _look_at_results(self) -> Alarm | None:
+        results = self.folder.results() if self.ranks.first else []
+        return self.ranks.tell(guards.look_at_results(self.config.guards, results))
+
+    def _answer(self, alarm: Alarm | None, bar: TrainingBar) -> None:
+        """Do what is configured about an alarm; a warning is given once, until all is well again."""
+        known, self._warned_of = self._warned_of, alarm.kind if alarm else ""
+        if alarm is None:
+            return
+        config, state = self.config.guards, self.state
+        found = f"{alarm.text} by {state.images} images shown"
+        if alarm.answer == "go_on":
+            if alarm.kind != known:
+                bar.say(f"warning: {found}")
+                self._note(found, "went on")
+            return
+        if alarm.answer == "stop" or state.roll_backs >= config.max_roll_backs:
+            self._note(found, "stopped")
+            tried = f" after {state.roll_backs} roll-backs" if alarm.answer == "roll_back" else ""
+            raise InputError(
+                f"{found}{tried}; the last good state is in {self.folder.checkpoints}; go on from there with "
+                f"--set guards.{alarm.kind}=roll_back, or start again elsewhere with a lower growth.learning_rate"
+            )
+        self._roll_back(alarm, found, bar)
+
+    def _roll_back(self, alarm: Alarm, found: str, bar: TrainingBar) -> None:
+        """Go back to the last good checkpoint and on with lower learning rates."""
+        state, seconds = self.state, self._tick()
+        caution, roll_backs = state.caution * self.config.guards.rate_factor, state.roll_backs + 1
+        saved = go_to_checkpoint(self.folder, state, self.ranks, until=alarm.good_until)
+        if saved is None:
+            raise InputError(f"{found}, and there is no checkpoint to go back to; keep more of them (snapshots.keep)")
+        state.caution, state.roll_backs, state.seconds = caution, roll_backs, seconds
+        if self.ranks.first:
+            self.folder.rewind(state.images)
+        self._save(snapshot=bool(saved.facts["snapshot"]))  # a kill must not forget the lower rates
+        self.journal.restart(state.images)
+        bar.rewind(state.images)
+        done = f"back to {state.images} images shown, learning rates times {caution:g} from now on"
+        bar.say(f"warning: {found}; {done}")
+        self._note(found, done)
+
+    def _note(self, found: str, done: str) -> None:
+        """Keep what a guard found in the run directory."""
+        if self.ranks.first:
+            event = {"images": self.state.images, "seconds": self._tick(), "found": found, "done": done}
+            self.folder.append(self.folder.events_file, event)
 
     @property
     def _cells(self) -> int:
@@ -154,13 +250,16 @@ class _Run:
 
     def _sampler(self) -> Sampler:
         stage = self._reached()
-        return Sampler(self.state.average, stage.level, stage.alpha, 1 << self.schedule.top_level)
+        counts = self.state.labels.counts
+        return Sampler(self.state.average, stage.level, stage.alpha, 1 << self.schedule.top_level, class_counts=counts)
 
     def _reached(self) -> Stage:
         """Stage at which the last step was made."""
         return self.schedule.stage(max(self.state.images - 1, 0))
 
     def _save(self, *, snapshot: bool) -> None:
+        if not self.ranks.first:
+            return
         self.state.check_finite()
         stage = self._reached()
         facts = {
@@ -169,13 +268,28 @@ class _Run:
             "level": stage.level,
             "alpha": stage.alpha,
             "phase": self.state.phase,
+            "parts": self.state.parts,
+            "caution": self.state.caution,
+            "roll_backs": self.state.roll_backs,
+            "class_counts": self.state.labels.counts,
             "snapshot": snapshot,
             "seconds": self._tick(),
             "data": provenance.describe_data(self.reader),
             "versions": provenance.versions(),
         }
         state = Checkpoint(self.state.images, facts, self.state.tensors())
-        self.folder.save_checkpoint(state, self.config.snapshots.keep)
+        self.folder.save_checkpoint(state, self.config.snapshots.keep, self._precious())
+
+    def _precious(self) -> set[int]:
+        """Checkpoints that are kept beyond the newest: the best, and the last one of every level that was left."""
+        snapshots, precious = self.config.snapshots, set()
+        if snapshots.keep_best and (best := guards.best_of(self.folder.results())):
+            precious.add(best[0])
+        if snapshots.keep_levels:
+            there = self.folder.checkpoint_images()
+            ends = [s.end for s in self.schedule.segments() if s.end < self.state.images]
+            precious |= {max((images for images in there if images <= end), default=0) for end in ends}
+        return precious
 
     def _save_reals(self) -> None:
         level = self.reader.level(self.schedule.top_level)

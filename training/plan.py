@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from datasets.errors import InputError
+from training import compute, guards
+from training.conditioning import Labels
 from training.config import Config
+from training.feed import Shown
 from training.growth import Schedule, Segment
 from training.state import TrainingState
 from training.step import update
@@ -30,12 +32,15 @@ class LevelPlan:
         In use when the level is stable.
     flop_per_image : float
         Multiplications and additions of an update (both networks, penalty and its second backward pass) per image.
+    discriminator_steps : int
+        Minibatches that an update shows to the discriminator.
     """
 
     segment: Segment
     generator_parameters: int
     discriminator_parameters: int
     flop_per_image: float
+    discriminator_steps: int = 1
 
     @property
     def flop(self) -> float:
@@ -43,7 +48,7 @@ class LevelPlan:
         return self.flop_per_image * (self.segment.end - self.segment.start)
 
 
-def make_plan(config: Config, schedule: Schedule) -> list[LevelPlan]:
+def make_plan(config: Config, schedule: Schedule, labels: Labels | None = None) -> list[LevelPlan]:
     """Plan of every level of a run, traced on torch's meta device, which has no memory and does no arithmetic.
 
     Raises
@@ -51,22 +56,39 @@ def make_plan(config: Config, schedule: Schedule) -> list[LevelPlan]:
     InputError
         If the networks cannot take the batch of a level.
     """
-    state = TrainingState(config, 1 << schedule.top_level, torch.device("meta"))
+    # Precision and guards change nothing that is counted, and ask for values, which this device has not.
+    config = dataclasses.replace(config, compute=compute.Config(), guards=guards.Config())
+    state = TrainingState(config, 1 << schedule.top_level, torch.device("meta"), labels)
+    num_classes = state.labels.num_classes
     plans = []
     for segment in schedule.segments():
         stage = schedule.stage(segment.end - 1)
         shape = (stage.batch * config.optimizer.discriminator_steps, 3, stage.resolution, stage.resolution)
-        reals = torch.empty(shape, dtype=torch.uint8, device="meta")
+        images = torch.empty(shape, dtype=torch.uint8, device="meta")
+        one_hot = torch.empty(len(images), num_classes, device="meta") if num_classes else None
+        state.reset_optimizers()
         try:
             with _FlopCounter() as counter:
-                update(state, reals, dataclasses.replace(stage, alpha=1.0), config, schedule.top_level - stage.level)
+                update(
+                    state,
+                    Shown(images, one_hot),
+                    dataclasses.replace(stage, alpha=1.0),
+                    config,
+                    schedule.top_level - stage.level,
+                )
         except ValueError as error:
             where = f"{stage.resolution}x{stage.resolution}"
             raise InputError(
                 f"the networks cannot train at {where}: {error}; change growth.batch or network.*"
             ) from None
         plans.append(
-            LevelPlan(segment, _in_use(state.generator), _in_use(state.discriminator), counter.total / len(reals))
+            LevelPlan(
+                segment,
+                _in_use(state.optimizers["generator"]),
+                _in_use(state.optimizers["discriminator"]),
+                counter.total / len(images),
+                config.optimizer.discriminator_steps,
+            )
         )
     return plans
 
@@ -88,6 +110,6 @@ class _FlopCounter(TorchDispatchMode):
         return result
 
 
-def _in_use(network: nn.Module) -> int:
-    """Parameters that the update just traced gave a gradient."""
-    return sum(p.numel() for p in network.parameters() if p.grad is not None)
+def _in_use(optimizer: torch.optim.Optimizer) -> int:
+    """Parameters that the update just traced has changed."""
+    return sum(parameter.numel() for parameter in optimizer.state)

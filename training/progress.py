@@ -26,9 +26,11 @@ class TrainingBar:
         Of the whole run.
     images : int
         Images shown before this session.
+    visible : bool
+        False: draws and says nothing.
     """
 
-    def __init__(self, plans: list[LevelPlan], images: int) -> None:
+    def __init__(self, plans: list[LevelPlan], images: int, *, visible: bool = True) -> None:
         self._plans = plans
         self._speed: deque[tuple[float, float]] = deque(maxlen=50)  # (operations, seconds) of the latest steps
         self._losses = ""
@@ -40,11 +42,14 @@ class TrainingBar:
             unit="img",
             dynamic_ncols=True,
             mininterval=0.5,
+            disable=not visible,
             bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt}/{total_fmt} img  {desc}",
         )
 
     def step(self, stage: Stage, images: int, count: int) -> None:
         """Tell that a step of `count` images at `stage` has ended, `images` shown in all."""
+        if self._bar.disable:
+            return
         now = time.perf_counter()
         cost = self._cost(stage.level)
         self._speed.append((cost * count, now - self._last))
@@ -62,13 +67,20 @@ class TrainingBar:
         """Losses to show from now on."""
         self._losses = f"D {means['loss_d']:.3f} G {means['loss_g']:.3f}"
 
+    def rewind(self, images: int) -> None:
+        """Go back to `images` images shown, after a roll-back."""
+        self._bar.n = images
+        self._bar.refresh()
+        self.resume_clock()
+
     def resume_clock(self) -> None:
         """Leave the time since the last step (a snapshot's) out of the speed."""
         self._last = time.perf_counter()
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._bar.write(text, file=self._bar.fp)
+        if not self._bar.disable:
+            self._bar.write(text, file=self._bar.fp)
 
     def _cost(self, level: int) -> float:
         return next((plan.flop_per_image for plan in self._plans if plan.segment.level == level), 0.0)

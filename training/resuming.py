@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datasets.errors import InputError
 from datasets.formats import PyramidReader
-from training.checkpoint import Checkpoint
+from training.checkpoint import Checkpoint, load, path_of
 from training.config import Config
 from training.folder import RunFolder
+from training.ranks import Ranks
 from training.settings import differences, from_yaml
 from training.state import TrainingState
 
-# A resumed run may change these: they say how long it lasts and what it writes, not what it computes.
-_FREE = ("growth.total_kimg", "snapshots.")
+# A resumed run may change these: they say how long it lasts, what it writes and when it gives up, not what it computes.
+_FREE = ("growth.total_kimg", "guards.", "snapshots.")
 
 
 def top_level(config: Config, reader: PyramidReader) -> int:
@@ -40,8 +41,10 @@ def check_options(folder: RunFolder, config: Config) -> None:
         )
 
 
-def resume(folder: RunFolder, state: TrainingState, reader: PyramidReader) -> tuple[Checkpoint | None, list[str]]:
-    """Bring `state` and the logs to the newest whole checkpoint.
+def resume(
+    folder: RunFolder, state: TrainingState, reader: PyramidReader, ranks: Ranks
+) -> tuple[Checkpoint | None, list[str]]:
+    """Bring `state` and the logs to the newest whole checkpoint; all ranks to the one that the first finds.
 
     Returns
     -------
@@ -54,6 +57,8 @@ def resume(folder: RunFolder, state: TrainingState, reader: PyramidReader) -> tu
         If there are checkpoints but no whole one, or logs but no checkpoint (starting again would erase them), or the
         run was trained on other data.
     """
+    if not ranks.first:
+        return go_to_checkpoint(folder, state, ranks), []
     saved, faults = folder.last_checkpoint()
     if saved is None:
         if faults:
@@ -61,14 +66,36 @@ def resume(folder: RunFolder, state: TrainingState, reader: PyramidReader) -> tu
         if folder.log_file.exists() and folder.log_file.stat().st_size:
             raise InputError(f"{folder.path} has a log but no checkpoint; bring it back, or remove it to start again")
         folder.rewind(-1)
+        ranks.tell(None)
         return None, []
     _check_data(folder, saved.facts["data"], reader)
-    state.restore(saved.tensors, str(folder.checkpoints))
-    state.images, state.seconds = saved.images, float(saved.facts["seconds"])
-    state.phase = int(saved.facts["phase"])
+    ranks.tell(saved.images)
+    _take(state, saved, folder)
     folder.rewind(state.images)
     notes = [f"left out a broken checkpoint: {fault}" for fault in faults]
     return saved, [*notes, f"going on from {saved.images} images shown"]
+
+
+def go_to_checkpoint(
+    folder: RunFolder, state: TrainingState, ranks: Ranks, until: int | None = None
+) -> Checkpoint | None:
+    """Bring the state of every rank to the newest whole checkpoint after at most `until` images, if there is one."""
+    saved = folder.last_checkpoint(until)[0] if ranks.first else None
+    images = ranks.tell(None if saved is None else saved.images)
+    if images is None:
+        return None
+    saved = saved or load(path_of(folder.checkpoints, images))
+    _take(state, saved, folder)
+    return saved
+
+
+def _take(state: TrainingState, saved: Checkpoint, folder: RunFolder) -> None:
+    """Bring `state` to a checkpoint."""
+    state.restore(saved.tensors, str(folder.checkpoints))
+    state.images, state.seconds = saved.images, float(saved.facts["seconds"])
+    state.phase = int(saved.facts["phase"])
+    state.parts = {int(level): parts for level, parts in saved.facts["parts"].items()}
+    state.caution, state.roll_backs = float(saved.facts["caution"]), int(saved.facts["roll_backs"])
 
 
 def _check_data(folder: RunFolder, data: dict[str, str], reader: PyramidReader) -> None:

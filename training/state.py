@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from datasets.errors import InputError
-from training.config import Config, OptimizerConfig, load_architecture
+from training import compute
+from training.conditioning import Labels
+from training.config import Config, OptimizerConfig, load_architecture, load_loss
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -28,6 +30,8 @@ class TrainingState:
         Finest resolution of the networks.
     device : torch.device
         Where the networks live. Initial weights are drawn on the CPU, so they do not depend on it.
+    labels : Labels, optional
+        Of the data set, if the run uses them.
 
     Attributes
     ----------
@@ -41,22 +45,39 @@ class TrainingState:
         Time spent so far, over all sessions.
     phase : int
         Phase of the schedule at the last step; when it changes the optimizers are reset.
+    optimizers, scalers : dict
+        By network: ``generator`` and ``discriminator``.
+    loss_state : dict of str to Tensor
+        What the loss carries from step to step.
+    caution : float
+        Factor on all learning rates, lowered by roll-backs: see `training.guards`.
+    roll_backs : int
+        How often the run was rolled back.
+    parts : dict of int to int
+        Number of parts, by level, into which minibatches are cut because memory ran out: see `training.memory`.
     """
 
-    def __init__(self, config: Config, resolution: int, device: torch.device) -> None:
+    def __init__(self, config: Config, resolution: int, device: torch.device, labels: Labels | None = None) -> None:
         architecture = load_architecture(config)
+        self.device = device
+        self.labels = labels or Labels()
+        classes = self.labels.num_classes
         nowhere = torch.device("meta") if device.type == "meta" else contextlib.nullcontext()
         with nowhere, torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.generator: nn.Module = architecture.Generator(config.network, resolution)
-            self.discriminator: nn.Module = architecture.Discriminator(config.network, resolution)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+            self.generator: nn.Module = architecture.Generator(config.network, resolution, classes)
+            self.discriminator: nn.Module = architecture.Discriminator(config.network, resolution, classes)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         for network in self._networks().values():
-            network.to(device)
-        self.optimizers = {
-            "optimizer_g": _adam(self.generator, config.optimizer),
-            "optimizer_d": _adam(self.discriminator, config.optimizer),
+            compute.place(network, device, config.compute)
+        self.optimizers = {name: _adam(network, config.optimizer, device) for name, network in self._trained().items()}
+        self.scalers = {name: config.compute.scaler(device) for name in self._trained()}
+        self.loss_state = {
+            name: value.to(device) for name, value in load_loss(config).initial_state(config.objective).items()
         }
+        self.parts: dict[int, int] = {}
+        self.caution = 1.0
+        self.roll_backs = 0
         self.images = 0
         self.seconds = 0.0
         self.phase = 0
@@ -64,8 +85,8 @@ class TrainingState:
     def _networks(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
 
-    def _optimized(self) -> dict[str, nn.Module]:
-        return {"optimizer_g": self.generator, "optimizer_d": self.discriminator}
+    def _trained(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator, "discriminator": self.discriminator}
 
     def check_finite(self) -> None:
         """Refuse a state with a number that is not finite, so that no checkpoint ever holds one.
@@ -89,21 +110,23 @@ class TrainingState:
             optimizer.state.clear()
 
     def set_learning_rate(self, rate: float) -> None:
-        """Learning rate of both networks."""
+        """Learning rate of both networks, before `caution`."""
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * self.caution
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state by name, for a checkpoint."""
         tensors: dict[str, Tensor] = {}
         for name, network in self._networks().items():
             tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
-        for name, network in self._optimized().items():
+        for name, network in self._trained().items():
             for key, parameter in network.named_parameters():
                 for moment, value in self.optimizers[name].state.get(parameter, {}).items():
-                    tensors[f"{name}/{moment}/{key}"] = value
-        return tensors
+                    tensors[f"optimizer_{name}/{moment}/{key}"] = value
+            for key, number in self.scalers[name].state_dict().items():
+                tensors[f"scaler_{name}/{key}"] = torch.tensor(number, dtype=torch.float64)
+        return tensors | {f"loss/{name}": value for name, value in self.loss_state.items()}
 
     def restore(self, tensors: Mapping[str, Tensor], where: str) -> None:
         """Take the state from what `tensors` gave.
@@ -122,14 +145,39 @@ class TrainingState:
                 reason = " ".join(str(error).split())
                 raise InputError(f"{where} does not fit the configured networks: {reason}") from None
         self.reset_optimizers()
-        for name, network in self._optimized().items():
+        self.loss_state = {name: tensors[f"loss/{name}"].to(self.device, copy=True) for name in self.loss_state}
+        for name, network in self._trained().items():
+            group = f"optimizer_{name}"
             for key, parameter in network.named_parameters():
-                moments = {m: tensors[f"{name}/{m}/{key}"] for m in _MOMENTS if f"{name}/{m}/{key}" in tensors}
+                moments = {m: tensors[f"{group}/{m}/{key}"] for m in _MOMENTS if f"{group}/{m}/{key}" in tensors}
                 if moments:
-                    step = moments.pop("step").clone()  # Adam keeps its step count on the CPU
-                    on_device = {m: value.to(parameter.device, copy=True) for m, value in moments.items()}
-                    self.optimizers[name].state[parameter] = {"step": step, **on_device}
+                    like = torch.empty_like(parameter)  # of the same memory format, which changes the last bits
+                    steps = moments.pop("step").clone()
+                    self.optimizers[name].state[parameter] = {
+                        "step": steps.to(self.device) if _is_fused(self.device) else steps,
+                        **{m: like.clone().copy_(value) for m, value in moments.items()},
+                    }
+            saved = {key: tensors.get(f"scaler_{name}/{key}") for key in self.scalers[name].state_dict()}
+            self.scalers[name].load_state_dict(
+                {key: _like(old, saved[key]) for key, old in self.scalers[name].state_dict().items()}
+            )
 
 
-def _adam(network: nn.Module, config: OptimizerConfig) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), lr=0.0, betas=(config.beta1, config.beta2), eps=config.epsilon)
+def _adam(network: nn.Module, config: OptimizerConfig, device: torch.device) -> torch.optim.Adam:
+    return torch.optim.Adam(
+        network.parameters(),
+        lr=0.0,
+        betas=(config.beta1, config.beta2),
+        eps=config.epsilon,
+        fused=_is_fused(device),
+    )
+
+
+def _is_fused(device: torch.device) -> bool:
+    """One kernel for all of Adam: on GPUs; on the CPU it showed no effect."""
+    return device.type == "cuda"
+
+
+def _like(old: float | int, saved: Tensor | None) -> float | int:
+    """A number of a checkpoint, of the type that it had; the old one if it is not there."""
+    return old if saved is None else type(old)(saved.item())

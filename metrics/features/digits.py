@@ -1,6 +1,6 @@
 """The digit network of MNIST-RGB: scores of ten classes for each colour plane of a 32x32 image.
 
-Karras et al.: "Progressive Growing of GANs", ICLR 2018 (arXiv 1710.10196), appendix D, count the modes of a generator
+Karras et al.: "Progressive Growing of GANs", ICLR 2018 (arXiv 1710.10196), appendix E, count the modes of a generator
 with such a classifier; the layers are those of its Theano release. Its weights were never part of a package, so
 ``metrics train-digits`` makes a file of them (`metrics.digit_training`). A plane is seen alone: the three have the same
 weights. The features are the scores (logits with bias), red first, and there is no other classifier behind them.
@@ -14,13 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from datasets.errors import InputError
-from metrics import weights as files
 from metrics.features import DTYPES, Extractor, Graph
 from metrics.scores import Progress
 
@@ -118,10 +117,17 @@ class Network(Extractor):
 
     def build(self, tensors: Mapping[str, Tensor]) -> Graph:
         """Scores of all classes of the red plane, then of the green one, then of the blue one."""
-        kept = {name: value.to(self.device, DTYPES[self.dtype]) for name, value in tensors.items()}
+        kept = {
+            name: value.to(
+                self.device,
+                DTYPES[self.dtype],
+                memory_format=torch.channels_last if value.ndim == 4 else torch.preserve_format,
+            )
+            for name, value in tensors.items()
+        }
 
         def forward(x: Tensor) -> Tensor:
-            planes = x.reshape(-1, 1, INPUT_SIZE, INPUT_SIZE)
+            planes = x.reshape(-1, 1, INPUT_SIZE, INPUT_SIZE).contiguous(memory_format=torch.channels_last)
             return read_digits(kept, planes).reshape(len(x), _PLANES * NUM_CLASSES)
 
         return forward

@@ -12,7 +12,7 @@ import dataclasses
 import importlib
 import math
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -100,11 +100,14 @@ class Plan:
         Images of each side to give to `Score.update`: more than `num_images` where a noise floor is measured too.
     warnings : tuple of str
         What a reader of the number must know.
+    num_reals : int or None
+        Reals behind the value, the first of those wanted; all of them if None.
     """
 
     num_images: int
     wanted: Mapping[Side, int]
     warnings: tuple[str, ...] = ()
+    num_reals: int | None = None
 
 
 class Score(abc.ABC):
@@ -137,6 +140,9 @@ class Score(abc.ABC):
     """What `update` is given: pixels (uint8 NCHW), or what a network makes of them (float32, one row an image)."""
     extractor: ClassVar[str | None] = None
     """That network in the metric's protocol: a name in `metrics.features`."""
+    own_network_only: ClassVar[bool] = False
+    """True if its features mean something to it from that network alone, and of images of that network's input size:
+    a metric of special images, which is asked for by name or by naming the weights."""
     stem: ClassVar[str | None] = None
     """Name of the metric on the features of another network, before that network's; its own name if not given."""
     takes_statistics: ClassVar[bool] = False
@@ -152,6 +158,11 @@ class Score(abc.ABC):
     def name_with(cls, name: str, extractor: str) -> str:
         """Name of the value on the features of a network: ``fid``, but ``fd-vgg16``, so that nobody mistakes it."""
         return name if extractor == cls.extractor else f"{cls.stem or name}-{extractor}"
+
+    @classmethod
+    def network(cls, asked_for: str | None) -> str | None:
+        """Network of the features if a user asks for this one for all metrics; None if it looks at pixels."""
+        return cls.extractor if cls.own_network_only else asked_for or cls.extractor
 
     @classmethod
     @abc.abstractmethod
@@ -231,6 +242,33 @@ class Score(abc.ABC):
 def names() -> list[str]:
     """Names of all metrics."""
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+
+
+def general_names() -> list[str]:
+    """Names of the metrics of any images: all but those with a network of their own."""
+    return [name for name in names() if not load(name).own_network_only]
+
+
+def options_of_all(taken: Collection[str] = ()) -> dict[str, tuple[str, Option]]:
+    """Options of all metrics on one command line.
+
+    Parameters
+    ----------
+    taken : collection of str
+        Names that the command has for itself.
+
+    Returns
+    -------
+    dict of str to (str, Option)
+        Name on the command line -> metric and its option: ``subsets``, but ``prd-repeats`` and
+        ``geometry-score-repeats``, since several metrics have such an option.
+    """
+    declared = [(name, option) for name in names() for option in load(name).options]
+    every = [*taken, *(option.name for _, option in declared)]
+    return {
+        option.name if every.count(option.name) == 1 else f"{name}-{option.name}": (name, option)
+        for name, option in declared
+    }
 
 
 def name_of(name: str) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metrics.feature_checks import check_features
 from metrics.feature_score import FeatureScore
 from metrics.neighbours import membership, radii
 from metrics.scores import Option
@@ -29,7 +30,14 @@ def density_coverage(real: NDArray[np.float32], fake: NDArray[np.float32], neigh
         More reals than `neighbours`.
     neighbours : int
         The radius of a real reaches to this neighbour among the reals.
+
+    Raises
+    ------
+    InputError
+        See `metrics.feature_checks.check_features`.
     """
+    check_features(real=real, fake=fake)
+    check_features(least=neighbours + 1, real=real)
     found = membership(fake, real, radii(real, neighbours), rim=False)
     return float(found.balls_of_point.mean() / neighbours), float((found.points_of_ball > 0).mean())
 
@@ -67,7 +75,6 @@ class Score(FeatureScore):
 
     def measure(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, Any]:
         """Coverage and density with their standard errors, see `metrics.subsampling`."""
-        real = real[: len(fake)]
         density, coverage = density_coverage(real, fake, self.neighbours)
 
         def of_block(reals: NDArray[np.float32], fakes: NDArray[np.float32]) -> tuple[float, float]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
+from metrics.feature_checks import check_features
 from metrics.feature_score import FeatureScore
 from metrics.gaussian import Gaussian
 from metrics.scores import Progress, Side, no_progress
@@ -48,7 +49,14 @@ class Frechet:
 
 
 def fid(real: NDArray[np.float32], fake: NDArray[np.float32]) -> float:
-    """FID of two sets of features, shapes (n, d) and (m, d), n and m at least 2."""
+    """FID of two sets of features, shapes (n, d) and (m, d), n and m at least 2.
+
+    Raises
+    ------
+    InputError
+        See `metrics.feature_checks.check_features`.
+    """
+    check_features(least=2, real=real, fake=fake)
     return frechet_distance(Gaussian.fit(real), Gaussian.fit(fake))
 
 
@@ -157,9 +165,8 @@ class Score(FeatureScore):
     takes_statistics = True
     enough = 10_000
     few_means = (
-        "FID is too large by an amount that falls as 1/n (the protocol has 50000; at least 10000 are advised and more "
-        "than the 2048 features are needed for a covariance of full rank); compare equal numbers only, or use "
-        "fid-infinity or kid"
+        "FID is too large by an amount that falls as 1/n (the protocol has 50000; at least 10000 are advised); compare "
+        "equal numbers only, or use fid-infinity or kid"
     )
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -185,19 +192,21 @@ class Score(FeatureScore):
         """Distance, error and floor, from features or statistics on either side."""
         if not self._known:
             return super().compute(progress)
-        sets = {side: None if side in self._known else self.features(side) for side in ("real", "fake")}
-        found = self._distance(sets["real"], sets["fake"])
+        real = None if "real" in self._known else self.reals
+        found = self._distance(real, None if "fake" in self._known else self.features("fake"))
         counts = [gaussian.count for gaussian in self._known.values()]
         few = min((count for count in counts if count is not None), default=self.enough)
         unknown = "how many images the statistics are of is not recorded in their file: FID depends on it"
+        thin = found.pop("warnings")
         return {
             **found,
-            "floor": None if sets["real"] is None else self._floor(),
+            "floor": None if real is None else self._floor(),
             "num_images": self._known["fake"].count if "fake" in self._known else self.plan_of_images.num_images,
             "protocol": dict(self.protocol),
             "warnings": [
                 *self.plan_of_images.warnings,
                 *self.warnings_about(few),
+                *thin,
                 *([unknown] if None in counts else []),
             ],
         }
@@ -217,10 +226,13 @@ class Score(FeatureScore):
         moved = influences((real, fake), fits, found)
         groups = min([_GROUPS, *map(len, moved)])
         by_group = found.distance + sum((grouped(values, groups) for values in moved), np.zeros(groups))
+        size, counts = len(fits[0].mean), [fit.count for fit in fits if fit.count is not None]
+        thin = min(counts, default=size + 1) <= size
         return {
             "value": found.distance,
             "standard_error": _error_of(moved),
             "from_means": found.from_means,
+            "warnings": [f"more images than the {size} features are needed for a covariance of full rank"] * thin,
             **({"replicates": [by_group.tolist()]} if moved and groups > 1 else {}),
         }
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metrics.feature_checks import check_features
 from metrics.feature_score import FeatureScore
 from metrics.gaussian import Gaussian
 from metrics.scores import Option
@@ -27,7 +28,15 @@ def sizes(count: int, points: int) -> NDArray[np.int64]:
 
 
 def fid_infinity(real: NDArray[np.float32], fake: NDArray[np.float32], points: int = 15, seed: int = 0) -> float:
-    """FID at infinitely many fakes of two sets of features, shapes (n, d) and (m, d), m at least 20."""
+    """FID at infinitely many fakes of two sets of features, shapes (n, d) and (m, d), m at least 20.
+
+    Raises
+    ------
+    InputError
+        See `metrics.feature_checks.check_features`.
+    """
+    check_features(least=2, real=real, fake=fake)
+    check_features(least=Score.fewest, fake=fake)
     return extrapolate(*distances_by_count(Gaussian.fit(real), fake, points, seed))[0]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.levels import level_of, pyramid
+from metrics.feature_checks import check_features
 from metrics.feature_score import FeatureScore
 from metrics.scores import Option, Plan, Side
 from metrics.witness import Interval, loops
@@ -94,7 +95,14 @@ def geometry_score(
     gamma: float | None = None,
     seed: int = 0,
 ) -> float:
-    """Geometry Score of two sets of points, shapes (n, d) and (m, d); `gamma` is n / 640000 if not given."""
+    """Geometry Score of two sets of points, shapes (n, d) and (m, d); `gamma` is n / 640000 if not given.
+
+    Raises
+    ------
+    InputError
+        See `metrics.feature_checks.check_features`.
+    """
+    check_features(real=real, fake=fake)
     means = [
         mean_living_times(
             points, repeats=repeats, landmarks=landmarks, gamma=gamma or len(points) / 5000 / 128, seed=seed
@@ -171,7 +179,7 @@ class Score(FeatureScore):
         """Score, and both histograms as far as they are not 0."""
         times = [
             mean_living_times(points, repeats=self.repeats, landmarks=self.landmarks, gamma=self.gamma, seed=self.seed)
-            for points in (real[: len(fake)], fake)
+            for points in (real, fake)
         ]
         means = [part.mean(axis=0) for part in times]
         difference = means[0] - means[1]

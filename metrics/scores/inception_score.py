@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
-from metrics.feature_score import FeatureScore
+from metrics.feature_checks import check_features
+from metrics.feature_score import FeatureScore, number_of
 from metrics.scores import Option
 
 
@@ -27,7 +28,25 @@ def log_softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return values
 
 
-def inception_score(logits: NDArray[np.floating[Any]]) -> float:
+def inception_score(logits: NDArray[np.floating[Any]], splits: int = 10) -> float:
+    """Inception Score of logits without bias, shape (n, classes): the mean over consecutive splits.
+
+    Parameters
+    ----------
+    logits : ndarray of float, shape (n, classes)
+        At least as many rows as splits.
+    splits : int
+        The paper has 10; their value is lower than that of all images as one.
+
+    Raises
+    ------
+    InputError
+        See `metrics.feature_checks.check_features`.
+    """
+    return float(split_scores(logits, splits).mean())
+
+
+def _of_one_split(logits: NDArray[np.floating[Any]]) -> float:
     """Inception Score of one split: 1 at least, the number of classes at most."""
     logs = log_softmax(logits)
     probabilities = np.exp(logs)
@@ -37,8 +56,9 @@ def inception_score(logits: NDArray[np.floating[Any]]) -> float:
 
 def split_scores(logits: NDArray[np.floating[Any]], splits: int) -> NDArray[np.float64]:
     """Inception Score of consecutive parts, number i being images [i n / splits, (i + 1) n / splits)."""
+    check_features(least=splits, logits=logits)
     edges = [k * len(logits) // splits for k in range(splits + 1)]
-    return np.array([inception_score(logits[first:end]) for first, end in itertools.pairwise(edges)])
+    return np.array([_of_one_split(logits[first:end]) for first, end in itertools.pairwise(edges)])
 
 
 class Score(FeatureScore):
@@ -61,7 +81,7 @@ class Score(FeatureScore):
         self.splits = splits
         if splits > self.plan_of_images.num_images:
             raise InputError(
-                f"--splits {splits} is more than the {self.plan_of_images.num_images} images; "
+                f"--splits {splits} is more than the {number_of(self.plan_of_images.num_images)}; "
                 "give more images or fewer splits"
             )
 

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.feature_score import FeatureScore
+from metrics.feature_checks import check_features
+from metrics.feature_score import FeatureScore, number_of
 from metrics.scores import Option, Plan
 from metrics.subsampling import errors_of
 from metrics.workers import parallel_map
 
 Kernel = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
+_SUBSET_SIZE = 1000  # of the paper
 _BLOCKS = 10  # disjoint parts of both sets, for the error; more if they would be larger than a subset
 
 
@@ -106,7 +108,14 @@ def kid(
     seed: int = 0,
     kernel: Kernel = polynomial,
 ) -> float:
-    """KID of two sets of features, shapes (n, d) and (m, d), n and m at least 2."""
+    """KID of two sets of features, shapes (n, d) and (m, d), n and m at least 2.
+
+    Raises
+    ------
+    InputError
+        See `metrics.feature_checks.check_features`.
+    """
+    check_features(least=2, real=real, fake=fake)
     size = min(subset_size, len(real), len(fake))
     return float(subset_values(real, fake, subsets=subsets, size=size, seed=seed, kernel=kernel).mean())
 
@@ -122,11 +131,10 @@ class Score(FeatureScore):
     )
     two_sets = True
     fewest = 20
-    enough = 1000
-    few_means = "subsets of 1000 images are the protocol, so smaller subsets are used"
+    enough = 0  # `measure` says how large the subsets are
     options = (
         Option("subsets", 100, "Number of random subsets.", at_least=1),
-        Option("subset-size", 1000, "Images of each; smaller if there are fewer.", at_least=2),
+        Option("subset-size", _SUBSET_SIZE, "Images of each; smaller if there are fewer.", at_least=2),
         Option("kernel", "poly", "The paper's cubic polynomial, or a Gaussian of width 10.", choices=tuple(KERNELS)),
     )
 
@@ -147,10 +155,11 @@ class Score(FeatureScore):
     @property
     def protocol(self) -> Mapping[str, Any]:
         """Kernel and subsets."""
+        plan = self.plan_of_images
         return {
             "kernel": _FORMULAS[self.kernel],
             "subsets": self.subsets,
-            "subset_size": min(self.subset_size, *self.plan_of_images.wanted.values()),
+            "subset_size": min(self.subset_size, plan.num_images, plan.num_reals or plan.wanted["real"]),
             "error": "disjoint blocks",
         }
 
@@ -166,4 +175,5 @@ class Score(FeatureScore):
             "value": float(values.mean()),
             **errors_of(of_blocks(real, fake, self.subset_size, kernel), ["standard_error"]),
             "subset_std": float(values.std()),
+            "warnings": [f"subsets are of {number_of(size)}; the protocol has {_SUBSET_SIZE}"] * (size < _SUBSET_SIZE),
         }

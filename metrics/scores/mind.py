@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metrics.feature_checks import check_features
 from metrics.feature_score import FeatureScore
 from metrics.scores import Option
 from metrics.subsampling import block_values, errors_of
@@ -31,7 +32,14 @@ def directions(count: int, size: int, seed: int) -> NDArray[np.float32]:
 
 
 def mind(real: NDArray[np.float32], fake: NDArray[np.float32], *, projections: int = 1000, seed: int = 0) -> float:
-    """MIND of two sets of features, equally many of shape (n, d)."""
+    """MIND of two sets of features, equally many of shape (n, d).
+
+    Raises
+    ------
+    InputError
+        See `metrics.feature_checks.check_features`.
+    """
+    check_features(equal=True, real=real, fake=fake)
     vectors = directions(projections, real.shape[1], seed)
 
     def of_portion(start: int) -> float:
@@ -68,8 +76,6 @@ class Score(FeatureScore):
 
     def measure(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, Any]:
         """Distance with its standard error, see `metrics.subsampling`."""
-        real = real[: len(fake)]
-
         def of_block(reals: NDArray[np.float32], fakes: NDArray[np.float32]) -> tuple[float]:
             count = min(len(reals), len(fakes))
             return (mind(reals[:count], fakes[:count], projections=self.projections, seed=self.seed),)

@@ -1,9 +1,9 @@
 """Modes of MNIST-RGB: how many of the 1000 combinations of three digits a generator draws, and how evenly.
 
-Metz, Poole, Pfau, Sohl-Dickstein: "Unrolled Generative Adversarial Networks", ICLR 2017 (arXiv 1611.02163), section
-3.3.1, as Karras et al. 2018 (arXiv 1710.10196), appendix D and table 4, measure it: a classifier reads a digit from each
-colour plane of 25600 images, the three digits are one of 1000 modes, and the modes that occur are counted; KL is the
-divergence of their shares from an even distribution. Both are averages over 10 such evaluations.
+Metz, Poole, Pfau, Sohl-Dickstein: "Unrolled Generative Adversarial Networks", ICLR 2017 (arXiv 1611.02163), as Karras
+et al. 2018 (arXiv 1710.10196), appendix E and table 4, measure it: a classifier reads a digit from each colour plane of
+25600 images, the three digits are one of 1000 modes, and the modes that occur are counted; KL is the divergence of
+their shares from an even distribution. Both are averages over 10 such evaluations.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metrics.feature_checks import check_features
 from metrics.feature_score import FeatureScore
 from metrics.scores import Option
 from metrics.workers import parallel_map
@@ -64,7 +65,14 @@ def f_scores(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> NDA
 def prd(
     real: NDArray[np.float32], fake: NDArray[np.float32], *, clusters: int = 20, repeats: int = 10, seed: int = 0
 ) -> tuple[float, float]:
-    """F8 (recall) and F1/8 (precision) of two sets of features, equally many of shape (n, d)."""
+    """F8 (recall) and F1/8 (precision) of two sets of features, equally many of shape (n, d).
+
+    Raises
+    ------
+    InputError
+        See `metrics.feature_checks.check_features`.
+    """
+    check_features(equal=True, real=real, fake=fake)
     counts = histograms(real, fake, clusters=clusters, repeats=repeats, seed=seed).sum(axis=2)
     recall_like, precision_like = f_scores(*curves(counts).mean(axis=0)).tolist()
     return recall_like, precision_like
@@ -175,7 +183,6 @@ class Score(FeatureScore):
         The error is that of a jackknife which leaves out one of 20 groups of images of both sets at a time, clusters
         staying as they were found, and of the clusterings.
         """
-        real = real[: len(fake)]
         counts = histograms(real, fake, clusters=self.clusters, repeats=self.repeats, seed=self.seed)
         found = curves(counts.sum(axis=2))
         precision, recall = found.mean(axis=0)

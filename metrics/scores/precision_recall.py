@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
+from metrics.feature_checks import check_features
 from metrics.feature_score import FeatureScore
 from metrics.neighbours import membership, radii
 from metrics.scores import Option
@@ -33,7 +34,13 @@ def precision_recall(real: NDArray[np.float32], fake: NDArray[np.float32], neigh
         More points than `neighbours` each.
     neighbours : int
         The radius of a point reaches to this neighbour of its own set.
+
+    Raises
+    ------
+    InputError
+        See `metrics.feature_checks.check_features`.
     """
+    check_features(least=neighbours + 1, real=real, fake=fake)
     return share_inside(fake, real, radii(real, neighbours)), share_inside(real, fake, radii(fake, neighbours))
 
 
@@ -56,7 +63,14 @@ def realism(
     Returns
     -------
     ndarray of float64, shape (number of fakes,)
+
+    Raises
+    ------
+    InputError
+        See `metrics.feature_checks.check_features`.
     """
+    check_features(real=real, fake=fake)
+    check_features(least=neighbours + 1, real=real)
     radius = radii(real, neighbours) if radius is None else radius
     solid = radius <= np.median(radius)
     centres, widths = real[solid].astype(np.float64), radius[solid]
@@ -102,7 +116,6 @@ class Score(FeatureScore):
 
     def measure(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, Any]:
         """F-score, precision and recall with their standard errors, see `metrics.subsampling`."""
-        real = real[: len(fake)]
         widths = radii(real, self.neighbours), radii(fake, self.neighbours)
         precision, recall = share_inside(fake, real, widths[0]), share_inside(real, fake, widths[1])
         close, distances = nearest(fake[:_SHOWN], real, _SHOWN)

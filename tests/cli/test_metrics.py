@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyramids
 import pytest
 from PIL import Image
 
@@ -106,7 +107,7 @@ def test_help(run: Callable[..., tuple[int, str, str]]) -> None:
 
 
 def test_report(run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metrics.report.write_report", lambda run, out: out or run / "report.html")
+    monkeypatch.setattr("metrics.report.write_report", lambda run, out, evaluations: out or run / "report.html")
     assert run("report", "runs/demo") == (0, "", "the report is runs/demo/report.html\n")
     assert run("report", "runs/demo", "--out", "x.html")[2] == "the report is x.html\n"
 
@@ -232,7 +233,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-ON_FEATURES = [name for name in scores.names() if scores.load(name).extractor is not None]
+ON_FEATURES = [name for name in scores.general_names() if scores.load(name).extractor is not None]
 
 
 @pytest.mark.parametrize("name", [*ON_FEATURES, "is", "pr", "dc"])
@@ -251,7 +252,7 @@ def test_metrics_on_features(run: Callable[..., tuple[int, str, str]], name: str
 def test_all_and_aliases(run: Callable[..., tuple[int, str, str]], pair: list[Path], tmp_path: Path) -> None:
     code, out, err = run("all", *pair, *NETWORK, "--json", "-", "--cache", tmp_path)
     assert code == 0
-    assert len(json.loads(out)) == len(scores.names())
+    assert len(json.loads(out)) == len(scores.general_names())
     assert "left out" not in err
     assert not list(tmp_path.iterdir())  # --no-cache
     code, out, err = run("geometry", *pair, "--repeats", "2", "--gamma", "0.1", "--json", "-")
@@ -327,3 +328,26 @@ def test_a_killed_measurement_goes_on(tmp_path: Path) -> None:
     assert min(computed, taken) > 0
     (expected,) = measure(["fid"], *sets, extractor="random-projection", no_cache=True).results
     assert json.loads(done.stdout)["value"] == pytest.approx(expected["value"], rel=1e-6)
+
+
+def test_modes_from_training_to_the_table(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    weights = tmp_path / "digits.safetensors"
+    grey = pyramids.noise(20, 32)[:, :1].repeat(3, 1)
+    data = pyramids.write(tmp_path / "grey.h5", grey, labels=[k % 10 for k in range(20)])
+    code, out, err = run("train-digits", data, weights, "--epochs", "1")
+    assert (code, out) == (0, "")
+    assert "of 3 images that it was not shown" in err
+    assert run("train-digits", data, weights, "--epochs", "1")[0] == 1
+    np.save(tmp_path / "fake.npy", pyramids.noise(8, 32, seed=1))
+    options = ("--reference", data, "--weights", weights, "--no-cache", "--per-evaluation", "4", "--json", "-")
+    code, out, err = run("modes", tmp_path / "fake.npy", *options)
+    assert code == 0
+    result = json.loads(out)
+    assert result["protocol"]["evaluations"] == 2
+    assert result["extractor"]["training"]["training_images"] == 17
+    for text in ("this set", "reference", "KL from even", "modes of an even generator", "+- "):
+        assert text in err
+    assert "--extractor" not in run("modes", "--help")[1]
+    code, _, err = run("modes", tmp_path / "fake.npy")
+    assert code == 1
+    assert "train it once with metrics train-digits" in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from datasets import console
-from training import checkpoint, run, sample
+from training import checkpoint, run, sample, video
 from training.config import load_preset
 from training.settings import from_yaml, with_settings
 
@@ -116,15 +117,16 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
     call: Callable[..., Outcome], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = call(run, "--preset", "celebahq", "--data", data, "--dry-run")
+    code, out, err = call(run, "--preset", "celebahq", "--data", data, "--dry-run", "--set", "growth.batch=1")
     assert code == 0
-    assert from_yaml(out, "stdout") == with_settings(load_preset("celebahq"), [])
+    assert from_yaml(out, "stdout") == with_settings(load_preset("celebahq"), ["growth.batch=1"])
     assert "4x4" in err
     assert "6,556,163" in err
+    assert re.search(r"PFLOP in all .*: about \d+ d \d+ h on this machine", err)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module", [run, sample])
+@pytest.mark.parametrize("module", [run, sample, video])
 def test_help_has_examples(call: Callable[..., Outcome], module: object) -> None:
     code, out, _ = call(module, "--help")
     assert code == 0
@@ -226,6 +228,12 @@ def test_bad_input_of_the_sampling_command(call: Callable[..., Outcome], trained
         ([trained, tmp_path / "taken"], 1, "exists already"),
         ([trained, tmp_path / "no" / "where"], 1, "does not exist; create it first"),
         ([trained, out, "--num", 0], 2, "--num"),
+        ([trained, out, "--grid", "4x4"], 1, "makes one picture; let"),
+        ([trained, out, "--neighbours", trained], 1, "makes one picture; let"),
+        ([trained, tmp_path / "x.png", "--neighbours", trained], 1, "draws its images; --neighbours needs the real"),
+        ([trained, out, "--at", 1], 1, "has no checkpoint at 1 images shown"),
+        ([trained, out, "--class-rows"], 1, "--class-rows needs a generator that is told the class"),
+        ([trained, out, "--numbers", "9-1"], 2, "is not a list of numbers"),
         ([trained], 2, "Missing argument"),
     ]
     for arguments, code, message in cases:
@@ -235,6 +243,56 @@ def test_bad_input_of_the_sampling_command(call: Callable[..., Outcome], trained
         assert code == 2 or err.count("\n") == 1, err
         assert not out.exists()
         assert not [path for path in tmp_path.iterdir() if "partial" in path.name]
+
+
+def test_pictures_of_a_run(call: Callable[..., Outcome], trained: Path, data: Path, tmp_path: Path) -> None:
+    """Chosen numbers, grids, earlier moments and nearest reals: all from the same images as the folder's."""
+    assert call(sample, trained, tmp_path / "all", "--num", 9)[0] == 0
+    assert call(sample, trained, tmp_path / "some", "--numbers", "8,2-3")[0] == 0
+    whole, some = pictures(tmp_path / "all"), pictures(tmp_path / "some")
+    assert sorted(path.name for path in (tmp_path / "some").iterdir()) == ["000002.png", "000003.png", "000008.png"]
+    assert np.array_equal(some[2], whole[8])
+    assert call(sample, trained, tmp_path / "grid.png", "--grid", "3x2", "--numbers", "4-8")[0] == 0
+    (grid,) = (np.asarray(Image.open(tmp_path / "grid.png")),)
+    assert grid.shape == (32, 48, 3)
+    assert np.array_equal(grid[16:, 16:32], whole[8])
+    assert call(sample, trained, tmp_path / "early.png", "--resolution", 4, "--num", 1)[0] == 0
+    early = np.asarray(Image.open(tmp_path / "early.png"))
+    assert np.array_equal(early, early[::4, ::4].repeat(4, axis=0).repeat(4, axis=1))
+    code, out, err = call(sample, trained, tmp_path / "near.png", "--neighbours", data, "--num", 2, "--nearest", 3)
+    assert (code, out) == (0, "")
+    assert "pixels at 16x16, rms in grey levels: a sample's nearest real is at" in err
+    near = np.asarray(Image.open(tmp_path / "near.png"))
+    assert near.shape == (32, 16 + 2 + 48, 3)
+    assert np.array_equal(near[16:, :16], whole[1])
+
+
+def test_films_of_a_run(call: Callable[..., Outcome], trained: Path, tmp_path: Path) -> None:
+    walk, growing = tmp_path / "walk.gif", tmp_path / "growing"
+    code, out, err = call(video, "interpolation", trained, walk, "--grid", "2x1", "--frames", 5, "--fps", 10)
+    assert (code, out) == (0, "")
+    assert "5 frames, 0.5 s, from " in err
+    with Image.open(walk) as film:
+        assert film.n_frames == 5  # type: ignore[attr-defined]
+        assert film.size == (320, 160)
+    assert call(video, "timelapse", trained, growing, "--zoom", 1)[0] == 0
+    assert len(pictures(growing)) == 3
+    cases: list[tuple[list[object], int, str]] = [
+        (["interpolation", trained, walk], 1, "exists already"),
+        (["interpolation", trained, tmp_path / "x.mov"], 1, "name a file that ends in .mp4"),
+        (["interpolation", tmp_path / "no", tmp_path / "x.gif"], 1, "does not exist"),
+        (["interpolation", trained, tmp_path / "x.gif", "--label", 1], 1, "needs a generator that is told the class"),
+        (["interpolation", trained, tmp_path / "x.gif", "--grid", "0x1"], 2, "is not a layout"),
+        (["interpolation", trained, tmp_path / "x.gif", "--at", 7], 1, "no checkpoint at 7 images shown"),
+        (["timelapse", trained / "samples", tmp_path / "x.gif"], 1, "is not a run directory"),
+        (["timelapse", trained, tmp_path / "x.gif", "--seconds", 0.001], 1, "is too short for 3 grids"),
+    ]
+    for arguments, code, message in cases:
+        found, _, err = call(video, *arguments)
+        assert found == code, (arguments, err)
+        assert message in err, (arguments, err)
+        assert code == 2 or err.count("\n") == 1, err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["growing", "walk.gif"]
 
 
 def test_metrics_read_a_run_through_the_plug_in(trained: Path) -> None:

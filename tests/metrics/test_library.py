@@ -35,9 +35,9 @@ QUICK = {"geometry-score": {"repeats": 2, "gamma": 0.1}, "swd": {"directions": 4
 def test_arrays_and_tensors_give_what_image_sets_give(tensors: bool, scenes: Callable[..., Images]) -> None:
     sets = scenes(30, 32), scenes(24, 32, seed=1)
     real, fake = (torch.from_numpy(images) if tensors else images for images in sets)
-    found = measure_arrays(scores.names(), real, fake, extractor="random-projection", options=QUICK)
+    found = measure_arrays(scores.general_names(), real, fake, extractor="random-projection", options=QUICK)
     expected = evaluate(
-        scores.names(),
+        scores.general_names(),
         *map(ArrayImageSet, sets),
         networks=Networks(),
         extractor="random-projection",
@@ -59,7 +59,7 @@ def test_images_of_many_sizes(scenes: Callable[..., Images]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")  # torchmetrics, where it is installed, of empty ones
-@pytest.mark.parametrize("name", scores.names())
+@pytest.mark.parametrize("name", scores.general_names())
 def test_fed_by_and_by(name: str, scenes: Callable[..., Images]) -> None:
     real, fake = scenes(24, 32), scenes(24, 32, seed=1) // 2
     metric = as_torchmetrics.ImageMetric(name, extractor="random-projection", options=QUICK.get(name, {}))

@@ -26,7 +26,7 @@ from metrics.scores.fid import frechet_distance
 
 Images = NDArray[np.uint8]
 NETWORK = "random-projection"
-ON_FEATURES = [name for name in scores.names() if scores.load(name).extractor is not None]
+ON_FEATURES = [name for name in scores.general_names() if scores.load(name).extractor is not None]
 TWO_SETS = [name for name in ON_FEATURES if scores.load(name).two_sets]
 
 
@@ -277,10 +277,10 @@ def test_everything_that_applies(sets: tuple[Path, Path]) -> None:
     quick = {"geometry-score": {"repeats": 3}}
     found = by_network(scores.names(), *sets, all_that_apply=True, options=quick)
     assert not found.skipped
-    assert len(found.results) == len(scores.names())
+    assert len(found.results) == len(scores.general_names())
     assert json.dumps(found.results, allow_nan=False)
     each = {}
-    for name in scores.names():
+    for name in scores.general_names():
         each |= values(by_network([name], *sets, options=quick))
     assert values(found) == pytest.approx(each, rel=1e-6)
 

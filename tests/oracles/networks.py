@@ -27,12 +27,14 @@ def random_state(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[s
     return state
 
 
-def plain(network: str, state: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    """Features and logits of images that are already resized and normalised."""
+def plain(network: str, state: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Features and logits (None if there is no classifier) of images that are already resized and normalised."""
     if network == "inception":
         exact = {name: value.double() for name, value in state.items()}
         pool = Inception(exact).layers(x.double())[2048]
         return pool, pool @ exact["fc.weight"].T + exact["fc.bias"]
+    if network == "digits":
+        return digit_scores(state, x), None
     if network == "random-projection":
         for layer in range(3):
             x = functional.conv2d(x, state[f"{layer}.weight"], state[f"{layer}.bias"], 2, 1).clamp(min=0)
@@ -44,6 +46,21 @@ def plain(network: str, state: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Te
     with torch.inference_mode():
         pool, logits = module(x)
     return pool, logits
+
+
+def digit_scores(state: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Scores of ten digits in each plane, red first: 32, 32, pool, 55, 55, pool, 96, 96 unpadded, pool, dense."""
+    layers: list[nn.Module] = []
+    sizes = [(1, 32, 1), (32, 32, 1), (32, 55, 1), (55, 55, 1), (55, 96, 0), (96, 96, 0)]
+    for number, (channels, size, padding) in enumerate(sizes, 1):
+        convolution = nn.Conv2d(channels, size, 3, padding=padding)
+        convolution.load_state_dict({part: state[f"conv{number}.{part}"] for part in ("weight", "bias")})
+        layers += [convolution, nn.LeakyReLU(0.1), *([nn.MaxPool2d(2)] if number % 2 == 0 else [])]
+    dense = nn.Linear(96 * 2 * 2, 10)
+    dense.load_state_dict({part: state[f"dense.{part}"] for part in ("weight", "bias")})
+    network = nn.Sequential(*layers, nn.Flatten(), dense).double()
+    with torch.inference_mode():
+        return torch.cat([network(x[:, [plane]].double()) for plane in range(3)], 1)
 
 
 class Inception:

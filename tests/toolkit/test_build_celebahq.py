@@ -328,6 +328,59 @@ def test_what_is_missing_is_told_before_any_work(rebuild, celeba, tmp_path):
     assert names_of(tmp_path / "hq.h5") == [celeba.names[number] for number in (0, 1, 4, 5)]
 
 
+def test_the_output_is_looked_at_first(rebuild, tmp_path, photos, run):
+    """What cannot be written is told before anything is checked or searched."""
+    (tmp_path / "there.h5").write_bytes(b"x")
+    for options, out, code, message in (
+        ([], "there.h5", 1, "there.h5 exists already"),
+        ([], "no/hq.h5", 1, "create it first"),
+        (["--encoding", "png"], "hq.h5", 2, "--encoding png: .h5 files store pixels as raw alone"),
+        (["--dry-run", "--encoding", "webp"], "hq.h5", 2, "--encoding webp"),
+    ):
+        found, _, err = rebuild(*options, out=out)
+        assert found == code
+        assert message in err
+        assert "checked" not in err
+        assert run("build-celebahq", photos, tmp_path / out, "--landmarks", "yunet", *options)[0] == code
+
+
+def test_a_detector_has_nothing_to_do_with_deltas(rebuild):
+    code, _, err = rebuild("--landmarks", "yunet")
+    assert code == 2
+    assert "--landmarks yunet: the deltas are made for the landmarks of CelebA" in err
+
+
+def test_json_holds_the_checks(rebuild, celeba, tmp_path):
+    for options in ((), ("--dry-run",)):
+        told = json.loads(rebuild(*options, "--json", "-")[1])["checks"]
+        assert (told["images"], told["bad_images"]) == (6, 0)
+        assert told["table"][0]["what"] == "image_list.txt"
+    celeba.photo(3).unlink()
+    code, out, _ = rebuild("--json", "-", out="b.h5")
+    assert code == 1
+    told = json.loads(out)
+    assert told["error"].startswith("1 of the 6 images cannot be made")
+    assert [line["what"] for line in told["checks"]["table"] if line["verdict"] == "bad"] == ["photographs"]
+
+
+def test_nothing_is_left(build, run, photos, tmp_path):
+    """The photograph is named."""
+    for code, _, err in (
+        build("--min-face", 5000),
+        build("--min-face", 5000, "--dry-run"),
+        run("align", photos, tmp_path / "out", "--landmarks", tmp_path / "landmarks.csv", "--min-face", 5000),
+    ):
+        assert code == 1
+        assert "the first: 162770.png: face left out: its face" in err
+
+
+def test_a_side_of_deltas_is_called_by_its_option(run, tmp_path):
+    code, _, err = run("make-deltas", tmp_path, tmp_path, tmp_path / "out", "--delta-side", 100)
+    assert code == 2
+    assert "--delta-side" in err
+    assert "--resolution" not in err
+
+
 def test_a_dry_run_with_deltas(rebuild, tmp_path):
     code, out, err = rebuild("--dry-run", "--json", "-")
     assert code == 0, err

@@ -7,12 +7,13 @@ import zipfile
 
 import numpy as np
 import pytest
-from celeba_sets import copy, fault_of, make_exact, opened, planes, report_of
+from celeba_sets import Silent, copy, fault_of, make_exact, opened, planes, report_of
 from cryptography.fernet import Fernet
 from PIL import Image
 from synthetic_celeba import QUOTA_PAGE, lock, pack
 
 from datasets.errors import InputError
+from toolkit.celebahq import checks
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,10 @@ def test_the_table_of_a_good_set(exact_set):
         assert text in table
     assert "bad" not in table
     assert not report.bad
-    assert report.to_json()["images"] == 6
+    assert "not tried" not in table
+    told = report.to_json()
+    assert (told["images"], told["bad_images"]) == (6, 0)
+    assert [line["verdict"] for line in told["table"]] == ["ok"] * 7
 
 
 def test_a_quota_page(celeba):
@@ -56,7 +60,76 @@ def test_a_zip_that_is_cut_short(celeba):
     celeba.zip.write_bytes(celeba.zip.read_bytes()[:-100])
     message = fault_of(celeba)
     assert "its directory cannot be read" in message
-    assert "download it again" in message
+    assert "download it again; the original is in the CelebA-HQ folder of the authors' release" in message
+
+
+def test_nothing_is_ok_beside_nothing(celeba):
+    """No delta is there: the lines about them are bad, those that need them were not tried, with no empty bars."""
+    celeba.zip.write_bytes(QUOTA_PAGE)
+    bars = []
+
+    class Bar(Silent):
+        def __init__(self, total, what):
+            assert total
+            bars.append(what)
+
+    report = checks.check(opened(celeba), range(6), jobs=1, progress=Bar)
+    assert bars == ["checking photographs"]
+    verdicts = {line.what: (line.found, line.verdict) for line in report.lines}
+    assert verdicts["deltas*.zip"] == ("0 open, 1 broken, 0 missing", "bad")
+    assert verdicts["deltas"] == ("0 of 6 wanted; 0 in CelebA/deltas", "bad")
+    assert verdicts["keys, a sample"] == ("no image has all that it needs", "not tried")
+    assert verdicts["pixels, a sample"] == ("no delta of the sample opens", "not tried")
+
+
+def test_a_member_that_is_there_twice(celeba):
+    """Only that one is in doubt; the others are made."""
+    with zipfile.ZipFile(celeba.zip, "a") as archive:
+        token = archive.read("delta00003.dat")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("delta00003.dat", token[:-1])
+    report = report_of(celeba)
+    assert list(report.bad) == [3]
+    assert "deltas00000.zip holds two members called 'delta00003.dat'; get it again from the CelebA-HQ" in report.bad[3]
+    report.require_good(skip_bad=True)
+
+
+def test_rows_that_were_dropped_from_the_list(celeba):
+    """The others keep their numbers, so each still finds its delta; messages name the line they stand in."""
+    lines = celeba.list.read_text().splitlines()
+    celeba.list.write_text("\n".join([lines[0], lines[2], lines[5], lines[6]]) + "\n")
+    report_of(celeba).require_good()
+    source = opened(celeba)
+    assert len(source) == 3
+    for place, index in enumerate((1, 4, 5)):
+        np.testing.assert_array_equal(planes(source[place].read()), celeba.finals[index])
+    celeba.list.write_text(celeba.list.read_text().replace(lines[5][-32:], "0" * 32))
+    with pytest.raises(InputError, match=r"has not the final_md5 of line 3 of"):
+        opened(celeba)[1].read()
+
+
+def test_the_delta_of_another_row_in_a_list_with_gaps(celeba):
+    lines = celeba.list.read_text().splitlines()
+    celeba.list.write_text("\n".join([lines[0], *lines[4:]]) + "\n")
+    celeba.change_zip(lambda members: members.update({"delta00003.dat": members["delta00004.dat"]}))
+    assert "delta00003.dat is the delta of image 4 under a wrong name; it should be called delta00004" in fault_of(
+        celeba
+    )
+
+
+def test_the_delta_of_a_distant_row_is_thought_of(celeba):
+    celeba.change_zip(lambda members: members.update({"delta00001.dat": members["delta00005.dat"]}))
+    assert "or the delta is damaged or that of another image" in fault_of(celeba)
+
+
+def test_half_a_photograph(celeba):
+    data = celeba.photo(2).read_bytes()
+    celeba.photo(2).write_bytes(data[: len(data) // 2])
+    message = fault_of(celeba)
+    assert (
+        f"162771.jpg ends in the middle of the picture: its download or copy was cut short at {len(data) // 2}"
+        in message
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"x"])
@@ -237,8 +310,10 @@ def test_parts_of_the_7z_archive(celeba):
 
 def test_no_deltas(celeba):
     celeba.zip.unlink()
-    with pytest.raises(InputError, match=r"holds neither deltas00000\.zip and so on nor delta00000\.dat"):
-        opened(celeba)
+    assert "holds neither deltas00000.zip and so on nor delta00000.dat" in fault_of(celeba)
+    table = report_of(celeba).table()
+    assert "0 of 6 wanted" in table
+    assert "0 open, 0 broken, 1 missing" in table
 
 
 def test_a_wrong_final_md5(celeba):
@@ -259,7 +334,7 @@ def test_a_delta_of_another_size(celeba):
     jpeg, name = celeba.photo(0).read_bytes(), celeba.names[0]
     token = lock(np.zeros((3, 32, 32), np.uint8), jpeg, name)
     celeba.change_zip(lambda members: members.update({"delta00000.dat": token}))
-    assert "holds 3072 bytes of pixels and not 12288" in fault_of(celeba)
+    assert "delta00000.dat is the delta of an image of 32x32 pixels; pass --delta-side 32" in fault_of(celeba)
 
 
 def test_the_salt_is_the_name(celeba):

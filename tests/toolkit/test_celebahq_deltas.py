@@ -39,10 +39,10 @@ def test_round_trip_with_both_checksums(images):
     base, final = images
     proc_md5, final_md5 = (hashlib.md5(image.tobytes()).hexdigest() for image in images)
     token = deltas.encrypt(deltas.difference(base, final), KEY)
-    deltas.check_md5(base, proc_md5, "proc")
+    assert deltas.md5_of(base) == proc_md5
     delta = deltas.decrypt(token, deltas.derive_key(JPEG, "000123.jpg"), "delta00000.dat", side=16)
     rebuilt = deltas.apply(base, delta)
-    deltas.check_md5(rebuilt, final_md5, "final")
+    assert deltas.md5_of(rebuilt) == final_md5
     np.testing.assert_array_equal(rebuilt, final)
     assert (delta.shape, delta.dtype) == ((3, 16, 16), np.uint8)
 
@@ -109,6 +109,10 @@ CONTENTS = {
     "too little": (bz2.compress(WHOLE[:-1]), "holds 767 bytes of pixels and not 768"),
     "too much": (bz2.compress(WHOLE + b"\0"), "holds more than 768 bytes"),
     "bomb": (bz2.compress(bytes(300_000_000)), "holds more than 768 bytes"),
+    "smaller image": (bz2.compress(bytes(3 * 8 * 8)), "delta of an image of 8x8 pixels; pass --delta-side 8$"),
+    "larger image": (bz2.compress(bytes(3 * 2048 * 2048)), "of 2048x2048 pixels; pass --delta-side 2048$"),
+    "no power of two": (bz2.compress(bytes(3 * 12 * 12)), "holds 432 bytes of pixels and not 768"),
+    "larger and cut": (bz2.compress(bytes(range(256)) * 12 * 64)[:-9], "holds more than 768 bytes"),
     "cut stream": (bz2.compress(WHOLE)[:-3], "in one whole bz2 stream"),
     "two streams": (bz2.compress(WHOLE) + bz2.compress(b"more"), "in one whole bz2 stream"),
 }

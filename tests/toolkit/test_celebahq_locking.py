@@ -123,7 +123,7 @@ def test_a_table_says_what_is_made_from_what(celeba, derived, tmp_path):
     again = Released(celeba.folder, out, side=SIDE)
     np.testing.assert_array_equal(again[0].read().pixels, pixels_of(derived / "162771.png").transpose(1, 2, 0))
     names = tmp_path / "names.csv"
-    names.write_text("image,file\n162770.png,000001.jpg\n")
+    names.write_bytes(b"\xef\xbb\xbfimage,file\r\n162770.png,000001.jpg\r\n")  # as spreadsheets save it
     assert pairs_in_table(names, source) == [Pair(1, "000001.jpg")]
 
 
@@ -135,6 +135,8 @@ def test_a_table_says_what_is_made_from_what(celeba, derived, tmp_path):
         ("row,file\n-1,000001.jpg\n", r"line 2: .* holds no image '-1'"),
         ("row,file\n0,000001.jpg\n1,1.png\n", r"line 3: '1\.png' is no photograph of CelebA"),
         ("row,file\n0,../000001.jpg\n", r"line 2: .* is no photograph of CelebA"),
+        ("row,file\n0,000001.jpg\n1,000001.jpg\n0,162770.jpg\n", r"line 4: image '0' stands in line 2 already; list"),
+        ("image,file\n000001.png,000001.jpg\n000001.png,000001.jpg\n", r"line 3: image '000001\.png' stands in line 2"),
         ("row,file\n", r"has no lines below its header"),
         ("", r"line 1: the columns are none"),
     ],

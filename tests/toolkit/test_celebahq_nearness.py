@@ -116,7 +116,7 @@ def test_another_base_is_refused(pair, how):
         "other photograph": blurred(reduced(data.rocket(), SIDE), 4),
         "mirrored": proc[:, :, ::-1],
     }[how]
-    with pytest.raises(InputError, match=r"^x\.jpg: the pixels made from the photograph are not those") as error:
+    with pytest.raises(InputError, match=r"^x\.jpg: the pixels made from the photograph are not near those") as error:
         apply_near(np.ascontiguousarray(base), deltas.difference(proc, final), "x.jpg")
     assert "\n" not in str(error.value)
 

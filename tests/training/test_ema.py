@@ -10,6 +10,7 @@ import torch
 from datasets.errors import InputError
 from training import ema
 from training.config import load_preset
+from training.feed import Shown
 from training.growth import Schedule
 from training.settings import with_settings
 from training.state import TrainingState
@@ -42,14 +43,14 @@ def test_average_survives_a_growth_boundary() -> None:
     config = with_settings(load_preset("tiny"), settings)
     schedule = Schedule(config.growth, 3)
     state = TrainingState(config, 8, torch.device("cpu"))
-    torch.nn.init.constant_(state.average.dense.weight, 7.0)
+    torch.nn.init.constant_(state.average.dense.linear.weight, 7.0)
     boundary = 4000
     for images in (boundary, boundary + 4):
-        before = copy.deepcopy(state.average.dense.weight)
+        before = copy.deepcopy(state.average.dense.linear.weight)
         state.images = images
         stage = schedule.stage(images)
         reals = torch.randint(0, 256, (4, 3, stage.resolution, stage.resolution), dtype=torch.uint8)
-        update(state, reals, stage, config, 3 - stage.level)
-        expected = 0.9 * before + 0.1 * state.generator.dense.weight.detach()
-        torch.testing.assert_close(state.average.dense.weight, expected)
+        update(state, Shown(reals), stage, config, 3 - stage.level)
+        expected = 0.9 * before + 0.1 * state.generator.dense.linear.weight.detach()
+        torch.testing.assert_close(state.average.dense.linear.weight, expected)
     assert stage.level == 3

@@ -25,7 +25,7 @@ def recognises(path: Path) -> bool:  # noqa: ARG001
 class Source(ArraySource):
     """Every image has three digits, drawn with replacement; its label is 100 red + 10 green + blue.
 
-    The paper measures on it how many of the 1000 modes a generator finds (Karras et al. 2018, appendix D, after Metz
+    The paper measures on it how many of the 1000 modes a generator finds (Karras et al. 2018, appendix E, after Metz
     et al. 2017). Number, seed and order of the draws are those of its released data tool.
     """
 

@@ -3,29 +3,40 @@
 Generator: latent -> pixel norm -> dense to 4x4 -> conv3, then per level nearest doubling, conv3, conv3; every layer is
 followed by leaky ReLU and pixel norm; a linear 1x1 convolution per level leads to RGB. The discriminator mirrors it
 without normalization, with 2x2 means for halving and the minibatch standard deviation at 4x4. At 1024x1024 they have
-23.1 million parameters each.
+23.1 million parameters each. Options give the two released programs and the rows of Table 1.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from datasets.errors import InputError
-from datasets.levels import MIN_LEVEL, level_of, resolution_of
-from training.layers.equalized import HE_GAIN, EqualizedConv2d, EqualizedLinear
+from datasets.levels import MIN_LEVEL, level_of
+from training.architectures import Perturb, Verdict, level_name
+from training.layers.activated import Activated, Style
+from training.layers.equalized import HE_GAIN, Convolution, Dense
+from training.layers.minibatch_discrimination import MinibatchDiscrimination
 from training.layers.minibatch_stddev import minibatch_stddev
-from training.layers.pixel_norm import pixel_norm
-from training.layers.resample import double, halve
+from training.layers.pixel_norm import EPSILON, pixel_norm
+from training.layers.precision import at_least_single, full_precision
+from training.layers.resample import (
+    convolve,
+    convolve_and_halve,
+    convolve_then_halve,
+    double,
+    double_and_convolve,
+    double_then_convolve,
+    halve,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Options of the networks; the defaults are the paper's.
+    """Options of the networks; the defaults are the paper's, where it has one.
 
     Attributes
     ----------
@@ -35,14 +46,38 @@ class Config:
         Width of the latent vector; None takes the width of a layer at r = 1 (512 with the paper's numbers).
     normalize_latents
         Pixel norm on the latent itself.
-    pixel_norm
-        Pixel norm after every layer of the generator (section 4.2).
+    normalize_labels
+        Pixel norm over latent and label together (TensorFlow release); otherwise over the latent alone, and the label
+        joins it afterwards (Theano release). The paper does not say.
+    generator_norm
+        ``pixel`` (section 4.2), ``batch`` (Table 1, rows a to c) or ``none`` (rows d and e).
+    pixel_norm_epsilon
+        Added to the mean square in pixel norm.
+    first_layer
+        The generator's dense layer. ``paper``: a bias per map, normalized like every other layer. For imported
+        networks: ``pixel_biases``: a bias per pixel and map (pytorch_GAN_zoo); ``unnormalized``: no norm after it
+        (pro_gan_pytorch).
+    generator_leak, discriminator_leak
+        Slope of the leaky ReLU for negative values; 0 is a ReLU (the generator in Table 1, rows a to c).
+    tanh
+        Hyperbolic tangent on the generator's images (Table 1, rows a to c).
+    discriminator_norm
+        ``none``, ``layer`` (Table 1, rows a to c) or ``batch``. Convolutions from and to RGB are never normalized.
+    mean_before_activation
+        In the second layer of every level of the discriminator: convolution, 2x2 mean, leaky ReLU, as in the
+        TensorFlow release's default form, rather than convolution, leaky ReLU, 2x2 mean (paper, Theano release).
+    fused_resampling
+        Convolution and doubling, or halving, in one operation of fewer multiplications: the same function, up to
+        rounding. In the discriminator only with `mean_before_activation`, for else an activation stands between them.
+    equalized
+        Equalized learning rate (section 4.1); otherwise He's initial weights, not scaled at run time.
     minibatch_stddev
         The discriminator's view of variation (section 3).
     stddev_group
-        Group of the minibatch standard deviation; None is the whole minibatch (paper), 4 is the TensorFlow release.
-    leak
-        Slope of the leaky ReLU for negative values.
+        Group of the minibatch standard deviation; None is the whole minibatch (paper, Theano release), 4 is the
+        TensorFlow release.
+    minibatch_discrimination
+        Number of kernels of minibatch discrimination (100 in Table 1, row e*); 0 is none.
     """
 
     fmap_base: int = 8192
@@ -50,10 +85,20 @@ class Config:
     fmap_max: int = 512
     latent_size: int | None = None
     normalize_latents: bool = True
-    pixel_norm: bool = True
+    normalize_labels: bool = False
+    generator_norm: Literal["pixel", "batch", "none"] = "pixel"
+    pixel_norm_epsilon: float = EPSILON
+    first_layer: Literal["paper", "pixel_biases", "unnormalized"] = "paper"
+    generator_leak: float = 0.2
+    tanh: bool = False
+    discriminator_norm: Literal["none", "layer", "batch"] = "none"
+    discriminator_leak: float = 0.2
+    mean_before_activation: bool = False
+    fused_resampling: bool = True
+    equalized: bool = True
     minibatch_stddev: bool = True
     stddev_group: int | None = None
-    leak: float = 0.2
+    minibatch_discrimination: int = 0
 
     def __post_init__(self) -> None:
         for name in ("fmap_base", "fmap_max", "latent_size", "stddev_group"):
@@ -62,6 +107,13 @@ class Config:
                 raise InputError(f"network.{name} must be 1 or more, got {value}")
         if not 0 <= self.fmap_decay <= 16:
             raise InputError(f"network.fmap_decay must be from 0 to 16, got {self.fmap_decay}")
+        for name in ("generator_leak", "discriminator_leak"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"network.{name} must be from 0 to 1, got {getattr(self, name)}")
+        if not self.pixel_norm_epsilon > 0:
+            raise InputError(f"network.pixel_norm_epsilon must be above 0, got {self.pixel_norm_epsilon}")
+        if self.minibatch_discrimination < 0:
+            raise InputError(f"network.minibatch_discrimination must be 0 or more, got {self.minibatch_discrimination}")
 
     def channels(self, level: int) -> int:
         """Feature maps of a layer that works at 2^level x 2^level."""
@@ -85,31 +137,39 @@ class Generator(nn.Module):
         Widths and options.
     resolution : int
         The finest resolution the network can reach; all levels from 4x4 up to it are built.
+    num_classes : int
+        Width of the labels; 0: there are none.
     """
 
-    def __init__(self, config: Config, resolution: int) -> None:
+    def __init__(self, config: Config, resolution: int, num_classes: int = 0) -> None:
         super().__init__()
         self.config = config
         self.latent_size = config.latent_width
-        channels = config.channels
-        width = channels(MIN_LEVEL)
-        # sqrt(2)/4: the scale of a 4x4 'full' convolution on a 1x1 input, which is what this layer is in the Theano
-        # original (fan-in 16 times as large); with 512 latents the run-time scale is exactly 1/64.
-        self.dense = EqualizedLinear(self.latent_size, width * 16, gain=HE_GAIN / 4, bias=False)
-        self.dense_bias = nn.Parameter(torch.zeros(width))
-        self.conv = EqualizedConv2d(width, width, 3)
-        self.blocks = nn.ModuleDict()
-        self.to_rgb = nn.ModuleDict({_name(MIN_LEVEL): EqualizedConv2d(width, 3, 1, gain=1.0)})
-        for level in range(MIN_LEVEL + 1, level_of(resolution) + 1):
-            self.blocks[_name(level)] = nn.ModuleList(
-                [
-                    EqualizedConv2d(channels(level - 1), channels(level), 3),
-                    EqualizedConv2d(channels(level), channels(level), 3),
-                ]
-            )
-            self.to_rgb[_name(level)] = EqualizedConv2d(channels(level), 3, 1, gain=1.0)
+        self.num_classes = num_classes
+        enlarge = double_and_convolve if config.fused_resampling else double_then_convolve
+        layer = Style(
+            normalization=config.generator_norm,
+            leak=config.generator_leak,
+            epsilon=config.pixel_norm_epsilon,
+            equalized=config.equalized,
+        )
 
-    def forward(self, latents: Tensor, level: int, alpha: float) -> Tensor:
+        def to_rgb(channels: int) -> Convolution:
+            return Convolution(channels, 3, 1, gain=1.0, equalized=config.equalized)
+
+        width = config.channels(MIN_LEVEL)
+        self.dense = _first_layer(config, layer, self.latent_size + num_classes, width)
+        self.conv = layer.convolution(width, width)
+        self.blocks = nn.ModuleDict()
+        self.to_rgb = nn.ModuleDict({level_name(MIN_LEVEL): to_rgb(width)})
+        for level in range(MIN_LEVEL + 1, level_of(resolution) + 1):
+            before, width = width, config.channels(level)
+            self.blocks[level_name(level)] = nn.Sequential(
+                layer.convolution(before, width, operation=enlarge), layer.convolution(width, width)
+            )
+            self.to_rgb[level_name(level)] = to_rgb(width)
+
+    def forward(self, latents: Tensor, level: int, alpha: float, labels: Tensor | None = None) -> Tensor:
         """Images of a level.
 
         Parameters
@@ -120,31 +180,44 @@ class Generator(nn.Module):
             log2 of the resolution.
         alpha : float
             Share of the newest level, 0 to 1 (section 2, Figure 2).
+        labels : Tensor, shape (N, num_classes), or None
+            One-hot; needed if there are classes.
 
         Returns
         -------
-        Tensor, shape (N, 3, 2**level, 2**level)
-            RGB, nominally in [-1, 1]; linear, so values may lie outside.
+        Tensor of float32, shape (N, 3, 2**level, 2**level)
+            RGB, nominally in [-1, 1]; linear without `tanh`, so values may lie outside.
         """
-        if self.config.normalize_latents:
-            latents = pixel_norm(latents)
-        x = self.dense(latents).view(len(latents), -1, 4, 4) + self.dense_bias.view(1, -1, 1, 1)
-        x = self._activate(x)
-        x = self._activate(self.conv(x))
-        coarse = x
+        coarse = x = self.conv(self.dense(self._input(latents, labels)))
         for k in range(MIN_LEVEL + 1, level + 1):
-            coarse = x
-            first, second = cast("nn.ModuleList", self.blocks[_name(k)])
-            x = self._activate(first(double(x)))
-            x = self._activate(second(x))
-        images: Tensor = self.to_rgb[_name(level)](x)
+            coarse, x = x, self.blocks[level_name(k)](x)
+        images = at_least_single(self.to_rgb[level_name(level)](x))
         if alpha < 1.0 and level > MIN_LEVEL:
-            images = torch.lerp(double(self.to_rgb[_name(level - 1)](coarse)), images, alpha)
-        return images
+            images = torch.lerp(double(at_least_single(self.to_rgb[level_name(level - 1)](coarse))), images, alpha)
+        return images.tanh() if self.config.tanh else images
 
-    def _activate(self, x: Tensor) -> Tensor:
-        x = functional.leaky_relu(x, self.config.leak)
-        return pixel_norm(x) if self.config.pixel_norm else x
+    def _input(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        """Latents and labels, normalized and joined in the configured order."""
+        parts = [latents] if labels is None else [latents, labels.to(latents.dtype)]
+        config = self.config
+        if config.normalize_latents and not config.normalize_labels:
+            parts[0] = pixel_norm(latents, config.pixel_norm_epsilon)
+        joined = torch.cat(parts, dim=1)
+        both = config.normalize_latents and config.normalize_labels
+        return pixel_norm(joined, config.pixel_norm_epsilon) if both else joined
+
+
+def _first_layer(config: Config, layer: Style, in_features: int, width: int) -> Activated:
+    """From a vector to 4x4."""
+    # sqrt(2)/4: the scale of a 4x4 'full' convolution on a 1x1 input, which is what this layer is in the Theano
+    # original (fan-in 16 times as large); with 512 latents the run-time scale is exactly 1/64.
+    gain = HE_GAIN / 4
+    if config.first_layer == "pixel_biases":
+        numbers = Dense(in_features, width * 16, gain=gain, equalized=config.equalized)
+        return Activated(nn.Sequential(numbers, nn.Unflatten(1, (width, 4, 4))), width, layer)
+    if config.first_layer == "unnormalized":
+        layer = dataclasses.replace(layer, normalization="none")
+    return layer.dense(in_features, width, side=4, gain=gain)
 
 
 class Discriminator(nn.Module):
@@ -156,28 +229,42 @@ class Discriminator(nn.Module):
         Widths and options.
     resolution : int
         The finest resolution the network can take; all levels from 4x4 up to it are built.
+    num_classes : int
+        Number of classes that it tells apart; 0: none.
     """
 
-    def __init__(self, config: Config, resolution: int) -> None:
+    def __init__(self, config: Config, resolution: int, num_classes: int = 0) -> None:
         super().__init__()
         self.config = config
-        channels = config.channels
-        width = channels(MIN_LEVEL)
-        self.from_rgb = nn.ModuleDict({_name(MIN_LEVEL): EqualizedConv2d(3, width, 1)})
+        shrink = convolve
+        if config.mean_before_activation:
+            shrink = convolve_and_halve if config.fused_resampling else convolve_then_halve
+        plain = Style(leak=config.discriminator_leak, equalized=config.equalized)
+        layer = dataclasses.replace(plain, normalization=config.discriminator_norm)
+        width = config.channels(MIN_LEVEL)
+        self.from_rgb = nn.ModuleDict({level_name(MIN_LEVEL): plain.convolution(3, width, 1)})
         self.blocks = nn.ModuleDict()
         for level in range(MIN_LEVEL + 1, level_of(resolution) + 1):
-            self.from_rgb[_name(level)] = EqualizedConv2d(3, channels(level), 1)
-            self.blocks[_name(level)] = nn.ModuleList(
-                [
-                    EqualizedConv2d(channels(level), channels(level), 3),
-                    EqualizedConv2d(channels(level), channels(level - 1), 3),
-                ]
+            after, width = width, config.channels(level)
+            self.from_rgb[level_name(level)] = plain.convolution(3, width, 1)
+            self.blocks[level_name(level)] = nn.ModuleList(
+                [layer.convolution(width, width), layer.convolution(width, after, operation=shrink)]
             )
-        self.conv = EqualizedConv2d(width + int(config.minibatch_stddev), width, 3)
-        self.dense = EqualizedLinear(width * 16, config.channels(1))
-        self.score = EqualizedLinear(config.channels(1), 1, gain=1.0)
+        width, features, kernels = config.channels(MIN_LEVEL), config.channels(1), config.minibatch_discrimination
+        self.conv = layer.convolution(width + int(config.minibatch_stddev), width)
+        self.dense = layer.dense(width * 16, features)
+        self.discrimination = MinibatchDiscrimination(features, kernels) if kernels else None
+        # One matrix for score and classes (TensorFlow); two on the same features (Theano) are the same thing.
+        self.score = Dense(features + kernels, 1 + num_classes, gain=1.0, equalized=config.equalized)
 
-    def forward(self, images: Tensor, level: int, alpha: float) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        level: int,
+        alpha: float,
+        labels: Tensor | None = None,  # noqa: ARG002 (for networks that judge image and class together)
+        perturb: Perturb | None = None,
+    ) -> Verdict:
         """Scores of images of a level; higher means more real.
 
         Parameters
@@ -186,30 +273,51 @@ class Discriminator(nn.Module):
             RGB in [-1, 1].
         level, alpha
             As for the generator.
+        labels : Tensor or None
+            Not looked at.
+        perturb : callable, optional
+            Applied to what goes into every layer but those from RGB and to the score.
 
         Returns
         -------
-        Tensor, shape (N,)
+        Verdict
         """
-        x = self._activate(self.from_rgb[_name(level)](images))
+        x = self._features(images, level, alpha, perturb or _unchanged)
+        if self.discrimination is not None:
+            x = self.discrimination(x)
+        with full_precision(x.device):
+            verdict = self.score(at_least_single(x))
+        return Verdict(verdict[:, 0], verdict[:, 1:] if verdict.shape[1] > 1 else None)
+
+    @torch.no_grad()
+    def prepare(self, images: Tensor, level: int, alpha: float) -> None:
+        """Give minibatch discrimination the initial values that suit the data; call it once, before the first step.
+
+        Parameters
+        ----------
+        images : Tensor, shape (N, 3, 2**level, 2**level)
+            Real images in [-1, 1]; 500 in the Theano release.
+        level, alpha
+            Of the first step.
+        """
+        if self.discrimination is not None:
+            self.discrimination.prepare(self._features(images, level, alpha, _unchanged))
+
+    def _features(self, images: Tensor, level: int, alpha: float, perturb: Perturb) -> Tensor:
+        """What the score is taken from: (N, C)."""
+        x: Tensor = self.from_rgb[level_name(level)](images)
         for k in range(level, MIN_LEVEL, -1):
-            first, second = cast("nn.ModuleList", self.blocks[_name(k)])
-            x = self._activate(first(x))
-            x = halve(self._activate(second(x)))  # activation before the mean: the paper's order
+            first, second = cast("nn.ModuleList", self.blocks[level_name(k)])
+            x = second(perturb(first(perturb(x))))
+            if not self.config.mean_before_activation:
+                x = halve(x)
             if k == level and alpha < 1.0:
-                coarse = self._activate(self.from_rgb[_name(level - 1)](halve(images)))
-                x = torch.lerp(coarse, x, alpha)
+                x = torch.lerp(self.from_rgb[level_name(level - 1)](halve(images)), x, alpha)
         if self.config.minibatch_stddev:
             x = minibatch_stddev(x, self.config.stddev_group)
-        x = self._activate(self.conv(x))
-        x = self._activate(self.dense(x.flatten(1)))
-        scores: Tensor = self.score(x)
-        return scores.squeeze(1)
-
-    def _activate(self, x: Tensor) -> Tensor:
-        return functional.leaky_relu(x, self.config.leak)
+        features: Tensor = self.dense(perturb(self.conv(perturb(x))))
+        return features
 
 
-def _name(level: int) -> str:
-    """Key of a level in the module dictionaries, and so in checkpoints: ``32x32``."""
-    return f"{resolution_of(level)}x{resolution_of(level)}"
+def _unchanged(x: Tensor) -> Tensor:
+    return x

@@ -1,9 +1,9 @@
-"""Equalized learning rate: weights drawn from N(0, 1) and scaled at run time by He's constant.
+"""Convolutions and dense layers with equalized learning rate: weights drawn from N(0, 1), scaled at run time.
 
 Karras et al. 2018, section 4.1. Adam's updates do not depend on the scale of a parameter, so with this scaling every
 layer has the same dynamic range and learns at the same speed. The paper writes ``w / c``; what both released codes do,
 and what is meant, is to *multiply* by He's standard deviation ``gain / sqrt(fan_in)``. Biases start at zero and are not
-scaled.
+scaled. Without equalized learning rate the same numbers are drawn, N(0, (gain / sqrt(fan_in))^2), and not scaled later.
 """
 
 from __future__ import annotations
@@ -14,53 +14,100 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.layers.resample import Operation, convolve
+
 HE_GAIN = math.sqrt(2.0)  # for a ReLU; the released code keeps it although the leaky slope is 0.2
 
 
-class EqualizedConv2d(nn.Module):
-    """Convolution, stride 1, zero padding that keeps the size, with equalized learning rate.
+class _Weighted(nn.Module):
+    """A weight with its run-time scale, and perhaps a bias."""
+
+    def __init__(
+        self, shape: tuple[int, ...], fan_in: int, biases: int, *, gain: float, bias: bool, equalized: bool
+    ) -> None:
+        super().__init__()
+        deviation = gain / math.sqrt(fan_in)
+        self.scale = deviation if equalized else 1.0
+        self.weight = nn.Parameter(torch.randn(shape) * (1.0 if equalized else deviation))
+        self.bias = nn.Parameter(torch.zeros(biases)) if bias else None
+
+    def scaled_weight(self) -> Tensor:
+        """Weight as it is applied."""
+        return self.weight if self.scale == 1.0 else self.weight * self.scale
+
+
+class Convolution(_Weighted):
+    """Convolution with zero padding that keeps the size, alone or together with doubling or halving.
 
     Parameters
     ----------
     in_channels, out_channels : int
         Numbers of feature maps.
     kernel_size : int
-        Side of the square kernel, odd.
+        Side of the square kernel, odd; 3 where `operation` resamples.
+    operation : callable
+        What is done with input, weight and bias: one of `training.layers.resample`.
     gain : float
-        Numerator of the run-time scale: sqrt(2) before an activation, 1 for a linear layer.
+        Numerator of the scale: sqrt(2) before an activation, 1 for a linear layer.
+    bias : bool
+        Whether there is one; a normalization that follows may bring its own.
+    equalized : bool
+        Equalized learning rate.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, gain: float = HE_GAIN) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.scale = gain / math.sqrt(in_channels * kernel_size**2)
-        self.padding = kernel_size // 2
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        operation: Operation = convolve,
+        *,
+        gain: float = HE_GAIN,
+        bias: bool = True,
+        equalized: bool = True,
+    ) -> None:
+        shape = (out_channels, in_channels, kernel_size, kernel_size)
+        super().__init__(shape, in_channels * kernel_size**2, out_channels, gain=gain, bias=bias, equalized=equalized)
+        self.operation = operation
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) -> (N, out, H, W)."""
-        return functional.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+        """(N, in, H, W) -> (N, out, H', W')."""
+        return self.operation(x, self.scaled_weight(), self.bias)
 
 
-class EqualizedLinear(nn.Module):
-    """Fully connected layer with equalized learning rate.
+class Dense(_Weighted):
+    """Fully connected layer, from vectors to vectors or to square feature maps.
 
     Parameters
     ----------
-    in_features, out_features : int
-        Widths.
-    gain : float
-        As for `EqualizedConv2d`.
-    bias : bool
-        Without it the caller adds a bias of its own (the generator's first layer has one per channel, not per pixel).
+    in_features : int
+        Width of the input; inputs of more dimensions are flattened to it.
+    channels : int
+        Width of the output, or its number of feature maps.
+    side : int, optional
+        Side of the feature maps; None gives vectors. The bias is one per map, not per pixel.
+    gain, bias, equalized
+        As for `Convolution`.
     """
 
-    def __init__(self, in_features: int, out_features: int, gain: float = HE_GAIN, *, bias: bool = True) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features))
-        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
-        self.scale = gain / math.sqrt(in_features)
+    def __init__(
+        self,
+        in_features: int,
+        channels: int,
+        side: int | None = None,
+        *,
+        gain: float = HE_GAIN,
+        bias: bool = True,
+        equalized: bool = True,
+    ) -> None:
+        shape = (channels * (side or 1) ** 2, in_features)
+        super().__init__(shape, in_features, channels, gain=gain, bias=bias, equalized=equalized)
+        self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in) -> (N, out)."""
-        return functional.linear(x, self.weight * self.scale, self.bias)
+        """(N, ...) of `in_features` numbers -> (N, channels) or (N, channels, side, side)."""
+        x = x.flatten(1)
+        if self.side is None:
+            return functional.linear(x, self.scaled_weight(), self.bias)
+        maps = functional.linear(x, self.scaled_weight()).view(len(x), -1, self.side, self.side)
+        return maps if self.bias is None else maps + self.bias.view(1, -1, 1, 1)

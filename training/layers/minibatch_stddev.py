@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from training.layers.precision import at_least_single
+
 
 def minibatch_stddev(x: Tensor, group_size: int | None = None, epsilon: float = 1e-8) -> Tensor:
     """Append the minibatch standard deviation as the last channel.
@@ -27,6 +29,7 @@ def minibatch_stddev(x: Tensor, group_size: int | None = None, epsilon: float = 
     Returns
     -------
     Tensor, shape (N, C + 1, H, W)
+        Of the type of `x`; computed in float32 at least.
 
     Raises
     ------
@@ -37,7 +40,7 @@ def minibatch_stddev(x: Tensor, group_size: int | None = None, epsilon: float = 
     size = count if group_size is None else min(group_size, count)
     if count % size:
         raise ValueError(f"a batch of {count} images does not divide into minibatch-stddev groups of {size}")
-    groups = x.float().view(size, count // size, channels, height, width)
+    groups = at_least_single(x).view(size, count // size, channels, height, width)
     variance = (groups - groups.mean(dim=0)).square().mean(dim=0)
     statistic = (variance + epsilon).sqrt().mean(dim=(1, 2, 3))  # one number per group
     plane = statistic.to(x.dtype).repeat(size).view(count, 1, 1, 1).expand(count, 1, height, width)

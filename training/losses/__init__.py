@@ -4,10 +4,15 @@ A loss module has
 
 ``Config``
     Frozen keyword-only dataclass of the loss's constants.
-``discriminator_terms(config, discriminate, reals, fakes, mixing, halvings) -> Terms``
-``generator_terms(config, discriminate, fakes) -> Terms``
+``initial_state(config) -> dict of str to Tensor``
+    Numbers that the loss carries from step to step, scalars on the CPU; empty for most losses.
+``noise_strength(config, state) -> Tensor or None``
+    Strength of the multiplicative noise in the discriminator; None: no noise.
+``discriminator_terms(config, score_real, score_fake, context) -> Terms``
+``generator_terms(config, score_fake) -> Terms``
 
-They are pure and return one number per image; only ``training/step.py`` reduces and steps.
+All are pure, and terms are one number per image; only ``training/step.py`` reduces and steps. What concerns classes is
+no business of these modules: see ``training/conditioning.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +21,10 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
+
+from training.layers.winograd import no_weight_gradients
 
 Discriminate = Callable[[Tensor], Tensor]
 """Images (N, 3, r, r) in [-1, 1] -> scores (N,), at the level and alpha of the step."""
@@ -32,10 +40,55 @@ class Terms:
         To be minimized, one value per image.
     logs : mapping of str to Tensor, shape (N,)
         Detached parts of it, for the log.
+    state : mapping of str to Tensor
+        New values, detached scalars, of what the loss carries from step to step.
     """
 
     loss: Tensor
-    logs: Mapping[str, Tensor]
+    logs: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    state: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a loss may look at besides the scores.
+
+    Attributes
+    ----------
+    discriminate : callable
+        Images -> scores.
+    reals, fakes : Tensor, shape (N, 3, r, r)
+        In [-1, 1], float32; `fakes` carry no gradient.
+    halvings : int
+        Number of levels between the finest resolution and r.
+    uniform : callable
+        ``uniform(purpose)`` gives one draw from U(0, 1) per image, shape (N,).
+    state : mapping of str to Tensor
+        What the loss carries from step to step.
+    gradient_scale : float
+        Factor on the scores while their gradient by the images is taken, divided out again: keeps small gradients from
+        vanishing in float16. 1 in other precisions.
+    """
+
+    discriminate: Discriminate
+    reals: Tensor
+    fakes: Tensor
+    halvings: int
+    uniform: Callable[[str], Tensor]
+    state: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    gradient_scale: float = 1.0
+
+    def input_gradient(self, images: Tensor) -> Tensor:
+        """Gradient of each image's score by its pixels, shape (N, 3, r, r), float32, itself differentiable.
+
+        Images of a batch do not see each other but through batch statistics, whose share the released codes also leave
+        in: the sum of all scores is differentiated.
+        """
+        images = images.detach().requires_grad_()
+        total = self.discriminate(images).sum() * self.gradient_scale
+        with no_weight_gradients():
+            (gradient,) = torch.autograd.grad(total, images, create_graph=True)
+        return gradient.float() / self.gradient_scale
 
 
 class LossModule(Protocol):
@@ -43,12 +96,18 @@ class LossModule(Protocol):
 
     Config: type[Any]
 
-    def discriminator_terms(
-        self, config: Any, discriminate: Discriminate, reals: Tensor, fakes: Tensor, mixing: Tensor, halvings: int
-    ) -> Terms:
+    def initial_state(self, config: Any) -> dict[str, Tensor]:
+        """Numbers carried from step to step, before the first."""
+        ...
+
+    def noise_strength(self, config: Any, state: Mapping[str, Tensor]) -> Tensor | None:
+        """Strength of the multiplicative noise in the discriminator."""
+        ...
+
+    def discriminator_terms(self, config: Any, score_real: Tensor, score_fake: Tensor, context: Context) -> Terms:
         """Loss of the discriminator for a batch."""
         ...
 
-    def generator_terms(self, config: Any, discriminate: Discriminate, fakes: Tensor) -> Terms:
+    def generator_terms(self, config: Any, score_fake: Tensor) -> Terms:
         """Loss of the generator for a batch."""
         ...

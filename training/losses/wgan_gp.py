@@ -7,13 +7,14 @@ G minimizes -D(fake)
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from datasets.errors import InputError
-from training.losses import Discriminate, Terms
+from training.losses import Context, Terms
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,41 +49,45 @@ class Config:
             raise InputError(f"objective.target_norm must be above 0, got {self.target_norm}")
 
 
-def discriminator_terms(
-    config: Config, discriminate: Discriminate, reals: Tensor, fakes: Tensor, mixing: Tensor, halvings: int
-) -> Terms:
+def initial_state(config: Config) -> dict[str, Tensor]:  # noqa: ARG001 (the contract)
+    """Nothing is carried from step to step."""
+    return {}
+
+
+def noise_strength(config: Config, state: Mapping[str, Tensor]) -> Tensor | None:  # noqa: ARG001 (the contract)
+    """No noise."""
+    return None
+
+
+def discriminator_terms(config: Config, score_real: Tensor, score_fake: Tensor, context: Context) -> Terms:
     """Loss of the discriminator.
 
     Parameters
     ----------
     config : Config
         Constants.
-    discriminate : callable
-        Images -> scores.
-    reals, fakes : Tensor, shape (N, 3, r, r)
-        In [-1, 1]; `fakes` carry no gradient.
-    mixing : Tensor, shape (N,)
-        One draw from U(0, 1) per image: share of the fake in the point where the gradient is taken.
-    halvings : int
-        Number of levels between the finest resolution and r.
+    score_real, score_fake : Tensor, shape (N,)
+        What the discriminator says of the images in `context`.
+    context : Context
+        Images and discriminator, for the penalty. Mixing draws: share of the fake in the point where the gradient is
+        taken, one per image.
 
     Returns
     -------
     Terms
-        Logs: ``score_real``, ``score_fake``, ``penalty``, ``drift``.
+        Logs: ``penalty``, ``gradient_norm`` (in the pixels of the penalty), ``drift``.
     """
-    score_real, score_fake = discriminate(reals), discriminate(fakes)
-    mixed = torch.lerp(reals, fakes, mixing.view(-1, 1, 1, 1)).requires_grad_()
-    (gradient,) = torch.autograd.grad(discriminate(mixed).sum(), mixed, create_graph=True)
-    norm = gradient.float().square().sum(dim=(1, 2, 3)).sqrt()
+    mixing = context.uniform("mixing").view(-1, 1, 1, 1)
+    gradient = context.input_gradient(torch.lerp(context.reals, context.fakes, mixing))
+    norm = gradient.square().sum(dim=(1, 2, 3)).sqrt()
     if config.penalty_space == "full":
-        norm = norm / 2**halvings
+        norm = norm / 2**context.halvings
     penalty = config.gradient_weight / config.target_norm**2 * (norm - config.target_norm).square()
     drift = config.drift * score_real.square()
-    logs = {"score_real": score_real, "score_fake": score_fake, "penalty": penalty, "drift": drift}
+    logs = {"penalty": penalty, "gradient_norm": norm, "drift": drift}
     return Terms(score_fake - score_real + penalty + drift, {name: value.detach() for name, value in logs.items()})
 
 
-def generator_terms(config: Config, discriminate: Discriminate, fakes: Tensor) -> Terms:  # noqa: ARG001 (the contract)
-    """Loss of the generator: minus the score of its images, shape (N, 3, r, r)."""
-    return Terms(-discriminate(fakes), {})
+def generator_terms(config: Config, score_fake: Tensor) -> Terms:  # noqa: ARG001 (the contract)
+    """Loss of the generator: minus the score of its images."""
+    return Terms(-score_fake)

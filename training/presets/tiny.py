@@ -17,3 +17,6 @@ def preset() -> Config:
         ema=Average(decay=0.99),
         snapshots=SnapshotConfig(every_kimg=3, log_every_kimg=0.5, metric_images=512),
     )
+
+
+PRESETS = {"tiny": preset}

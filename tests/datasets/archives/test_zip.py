@@ -342,3 +342,12 @@ def test_damage_gives_no_other_error(tmp_path_factory, changes):
         except InputError:
             continue
         assert zlib.crc32(data) == int(archive.image_stamp(index)[:8], 16)
+
+
+def test_members_called_alike_may_be_left_out(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        for name in ("a.png", "b.png", "a.png"):
+            archive.writestr(name, name)
+    archive = ZipArchive(tmp_path / "x.zip", doubles=True)
+    assert (archive.names, archive.doubled) == (["b.png"], {"a.png"})
+    assert contents(archive) == {"b.png": b"b.png"}

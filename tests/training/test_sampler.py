@@ -1,0 +1,79 @@
+"""Images of a generator: the same for a seed in whatever portions, truncated or not, and told so in results."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from torch import Tensor, nn
+
+from datasets.errors import InputError
+from metrics import result
+from training.sampler import GeneratorImageSet, Sampler, truncated
+
+
+class Stand(nn.Module):
+    """Writes its latents into pixels, so that images tell them."""
+
+    latent_size = 12
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(0.2))
+
+    def forward(self, latents: Tensor, level: int, alpha: float, labels: Tensor | None) -> Tensor:
+        images: Tensor = (self.gain * latents).view(-1, 3, 2, 2).repeat(1, 1, 2, 2)
+        return images
+
+
+def sampler(truncation: float | None = None) -> Sampler:
+    return Sampler(Stand().requires_grad_(False), 2, 1.0, 8, truncation=truncation)
+
+
+@pytest.mark.parametrize("truncation", [None, 0.7])
+def test_images_do_not_depend_on_batches(truncation: float | None) -> None:
+    rows = np.arange(150)
+    whole = sampler(truncation).images(3, rows)
+    for size in (1, 7, 64):
+        parts = sampler(truncation)
+        found = np.concatenate([parts.images(3, rows[start : start + size]) for start in range(0, 150, size)])
+        np.testing.assert_array_equal(found, whole)
+    backwards = sampler(truncation).images(3, rows[::-1].copy())
+    np.testing.assert_array_equal(backwards[::-1], whole)
+    assert whole.shape == (150, 3, 8, 8)
+    assert len({image.tobytes() for image in whole}) > 140
+    assert not np.array_equal(sampler(truncation).images(4, rows), whole)
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.7, 2.0])
+def test_truncated_latents_have_the_truncated_normal_distribution(limit: float) -> None:
+    z = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
+    found = truncated(z, limit)
+    assert found.dtype == torch.float32
+    assert float(found.abs().max()) <= limit
+    assert bool((found[z.argsort()].diff() >= 0).all())  # every number keeps its rank
+    assert scipy.stats.kstest(found.double().numpy(), scipy.stats.truncnorm(-limit, limit).cdf).pvalue > 0.01
+
+
+def test_wide_truncation_changes_nothing_and_extremes_stay_finite() -> None:
+    z = torch.tensor([-9.0, -1, 0, 0.5, 9, 40])
+    assert truncated(z[1:4], 12.0).tolist() == pytest.approx(z[1:4].tolist(), abs=1e-6)
+    assert truncated(z, 0.3).tolist() == pytest.approx([-0.3, *truncated(z[1:4], 0.3).tolist(), 0.3, 0.3])
+
+
+def test_truncation_narrows_the_images_and_is_recorded() -> None:
+    rows = np.arange(64)
+    wide, narrow = (GeneratorImageSet(sampler(psi), "run", 5) for psi in (None, 0.5))
+    assert narrow.read(rows).std() < 0.5 * wide.read(rows).std()
+    assert result.describe(wide, 64)["seed"] == 5
+    assert "truncation" not in result.describe(wide, 64)
+    assert result.describe(narrow, 64)["truncation"] == {"psi": 0.5, "method": "truncated normal latents"}
+    digests = {GeneratorImageSet(sampler(psi), "run", 5).digest for psi in (None, 0.5, 0.6)}
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize("psi", [0, -1, float("nan"), float("inf")])
+def test_bad_truncation(psi: float) -> None:
+    with pytest.raises(InputError, match="truncation must be a number above 0"):
+        sampler(psi)
