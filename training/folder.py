@@ -22,8 +22,8 @@ class RunFolder:
     ----------
     path : Path
         The folder. Inside: ``config.yaml`` (resolved configuration), ``run.json`` (what, on what, with which
-        versions), ``log.jsonl`` (losses and speed), ``metrics.jsonl`` (measurements), ``events.jsonl`` (what
-        guards found and did), ``samples/`` (grids) and ``checkpoints/``.
+        versions), ``log.jsonl`` and ``log.csv`` (losses and speed), ``metrics.jsonl`` (measurements), ``events.jsonl``
+        (what guards found and did), ``samples/`` (grids) and ``checkpoints/``.
 
     Raises
     ------

@@ -6,14 +6,13 @@ import contextlib
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from datasets.errors import InputError
 from datasets.formats import PyramidReader
 from datasets.levels import resolution_of
 from datasets.order import Order
-from training import compute, grid, guards, provenance
+from training import compute, csv_log, grid, guards, provenance
 from training.checkpoint import Checkpoint
 from training.conditioning import Labels
 from training.config import Config
@@ -193,7 +192,10 @@ class _Run:
             self.folder.trim(self.folder.metrics_file, images - 1)  # what a kill left of an earlier attempt
             for result in results:
                 self.journal.write_metric(result, images, self._tick())
-            fakes = sampler.images(self.config.seed, np.arange(self._cells))
+            snapshots = self.config.snapshots
+            numbers, classes = grid.snapshot_cells(snapshots.columns, snapshots.rows, sampler.num_classes)
+            fakes = sampler.images(self.config.seed, numbers, classes)
+            csv_log.write_csv(self.folder.log_file, self.folder.path / "log.csv")
             grid.save_png(path, grid.tile(fakes, self.config.snapshots.columns))
 
     def _look_at_results(self) -> Alarm | None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +19,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.errors import InputError
-from metrics.batches import Batch, one_ahead
+from metrics.batches import Batch, Steps, one_ahead
+from metrics.evaluate import evaluate
 from metrics.extraction import Extraction
 from metrics.features import load
 from metrics.image_files import open_image_files
 from metrics.images import ArrayImageSet
+from metrics.measuring import measure
+from metrics.networks import Networks
 
 Images = NDArray[np.uint8]
+ROOT = Path(__file__).parents[2]
 
 
 class Decoded(ArrayImageSet):
@@ -77,6 +88,127 @@ def test_images_whose_features_are_known_are_not_read(scenes: Callable[..., Imag
     np.testing.assert_array_equal(
         np.concatenate(found), Batch(ArrayImageSet(scenes(8, 16)), np.arange(8)).features(alone, 8, logits=False)
     )
+
+
+class Places:
+    """A progress bar that writes down where it was."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def update(self, n: float | None = 1) -> None:
+        self.seen.append((self.seen[-1] if self.seen else 0) + (n or 0))
+
+
+def test_rows_are_kept_and_told_of_block_by_block(scenes: Callable[..., Images], tmp_path: Path) -> None:
+    """Whatever the batch, no more than one block of the network is lost to a kill."""
+    network = Extraction(load("random-projection")(None), tmp_path)
+    size = network.extractor.block_size
+    images, count = ArrayImageSet(scenes(3 * size + 2, 16)), 3 * size + 2
+    told: list[int] = []
+    unknown: list[int] = []
+
+    def done(number: int) -> None:
+        told.append(number)
+        unknown.append(len(network.unknown(images, np.arange(count))))
+
+    found = Batch(images, np.arange(count)).features(network, count, logits=False, done=done)
+    assert told == [0, size, size, size, 2]
+    assert unknown == [count, count - size, count - 2 * size, 2, 0]
+    told.clear()
+    again = Batch(images, np.arange(count)).features(network, count, logits=False, done=done)
+    assert told == [count]
+    np.testing.assert_array_equal(found, again)
+    assert (network.num_computed, network.num_known) == (count, count)
+    alone = load("random-projection")(None)
+    np.testing.assert_array_equal(found, alone(images.read(np.arange(count))).pool.numpy())
+
+
+def test_a_bar_moves_through_a_batch_and_ends_where_it_should() -> None:
+    bar = Places()
+    steps = Steps(bar, 20, 30)  # two networks on 20 and 10 of 20 images
+    for number in (0, 8, 8, 4, 8, 2):
+        steps(number)
+    assert bar.seen == [5, 10, 13, 18, 20]
+    steps.finish()
+    assert bar.seen[-1] == 20
+    bar = Places()
+    Steps(bar, 7, 0).finish()  # metrics on pixels alone
+    assert bar.seen == [7]
+
+
+def test_the_bar_of_a_measurement_moves_within_a_batch(scenes: Callable[..., Images]) -> None:
+    bars: list[tuple[int | None, Places]] = []
+
+    @contextlib.contextmanager
+    def progress(total: int | None, what: str, unit: str = "img") -> Iterator[Places]:
+        if what.endswith("images"):
+            bars.append((total, Places()))
+            yield bars[-1][1]
+        else:
+            yield Places()
+
+    real, fake = (ArrayImageSet(scenes(70, 16, seed=seed)) for seed in (0, 1))
+    evaluate(
+        ["fid", "swd"],
+        real,
+        fake,
+        batch_size=64,
+        networks=Networks(),
+        extractor="random-projection",
+        options={"swd": {"memory": 0.1}},
+        progress=progress,
+    )
+    assert [total for total, _ in bars] == [70, 70]
+    for _, bar in bars:
+        assert bar.seen[-1] == 70
+        block = load("random-projection")(None).block_size
+        assert max(np.diff([0, *bar.seen])) <= max(block, 6)
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from metrics.features import random_projection
+from metrics.measuring import measure
+
+quick = random_projection.Network._features_of_block
+def slow(self, block):
+    time.sleep(0.3)
+    return quick(self, block)
+random_projection.Network._features_of_block = slow
+folder = Path(sys.argv[1])
+print("begun", flush=True)
+measure(["fid"], folder / "real.npy", folder / "fake.npy", extractor="random-projection", cache=folder / "cache",
+        batch_size=256)
+"""
+
+
+def test_a_kill_loses_one_block(tmp_path: Path, scenes: Callable[..., Images]) -> None:
+    """SIGKILL in the midst of the first batch, which holds all images; then the same measurement again."""
+    count = 200
+    for seed, name in enumerate(("real", "fake")):
+        np.save(tmp_path / f"{name}.npy", scenes(count, 16, seed=seed))
+    files = tmp_path / "real.npy", tmp_path / "fake.npy"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)], env=environment, cwd=ROOT)
+    try:
+        until = time.monotonic() + 120
+        while sum(file.stat().st_size for file in tmp_path.glob("cache/*/digests")) < 8 * 8:
+            assert process.poll() is None, "it was over before it could be killed"
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    options: dict[str, Any] = {"extractor": "random-projection", "batch_size": 256}
+    found = measure(["fid"], *files, cache=tmp_path / "cache", **options)
+    told = re.search(r"(\d+) computed, (\d+) taken", found.notes[0])
+    assert told is not None
+    assert int(told[1]) + int(told[2]) == 2 * count
+    assert 0 < int(told[2]) < count  # within the first batch
+    expected = measure(["fid"], *files, no_cache=True, **options)
+    assert found.results[0]["value"] == expected.results[0]["value"]
 
 
 def test_a_damaged_image_stops_the_measurement(tmp_path: Path, scenes: Callable[..., Images]) -> None:

@@ -263,7 +263,7 @@ def rebuild(run, celeba, tmp_path):
 def test_celebahq_again(rebuild, celeba, tmp_path):
     code, out, err = rebuild("--json", "-")
     assert code == 0, err
-    assert json.loads(out)["matches"] == {"exact": 4, "near": 2}
+    assert json.loads(out)["matches"] == {"exact": 4, "near": 2, "near?": 0}
     for text in ("6 of 6 wanted", "near of", "exact           4 rows", "near            2 rows"):
         assert text in err
     reader = open_pyramid(tmp_path / "hq.h5")
@@ -311,7 +311,7 @@ def test_strict_refuses_what_is_near(rebuild, celeba, tmp_path):
     assert not (tmp_path / "hq.h5").exists()
     code, out, err = rebuild("--strict", "--skip-bad", "--json", "-")
     assert code == 0, err
-    assert json.loads(out)["matches"] == {"exact": 4, "near": 0}
+    assert json.loads(out)["matches"] == {"exact": 4, "near": 0, "near?": 0}
     assert [line["idx"] for line in table_of(tmp_path / "hq.h5")] == ["0", "2", "3", "5"]
 
 

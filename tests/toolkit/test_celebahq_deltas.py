@@ -64,9 +64,6 @@ def test_checksums_are_of_the_pixels_in_their_order(images):
     turned = np.ascontiguousarray(base.transpose(1, 2, 0)).transpose(2, 0, 1)  # equal pixels, other memory
     assert deltas.md5_of(turned) == hashlib.md5(base.tobytes()).hexdigest()
     assert deltas.md5_of(np.frombuffer(b"abc", np.uint8)) == "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321
-    base[2, 15, 15] ^= 1
-    with pytest.raises(InputError, match=r"^idx 7: the MD5 of the pixels is [0-9a-f]{32}, not 9001"):
-        deltas.check_md5(base, "900150983cd24fb0d6963f7d28e17f72", "idx 7")
 
 
 @pytest.mark.parametrize("change", ["jpeg", "one bit of the jpeg", "name"])
@@ -128,7 +125,7 @@ def test_contents_that_are_no_pixels_are_refused(kind):
 def test_the_released_size_is_the_default():
     token = deltas.encrypt(np.full((3, 1024, 1024), 7, np.uint8), KEY)
     assert deltas.decrypt(token, KEY, "a.dat").shape == (3, 1024, 1024)
-    with pytest.raises(InputError, match="holds more than 768 bytes"):
+    with pytest.raises(InputError, match=r"1024x1024 pixels; pass --delta-side 1024$"):
         deltas.decrypt(token, KEY, "a.dat", side=16)
 
 

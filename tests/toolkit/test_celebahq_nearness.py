@@ -9,6 +9,7 @@ from synthetic_celeba import enhanced, photograph, recipe
 from datasets.errors import InputError
 from toolkit.celebahq import deltas, nearness
 from toolkit.celebahq.nearness import apply_near
+from toolkit.celebahq.place import locate
 
 SIDE = 256
 
@@ -58,7 +59,8 @@ def test_no_value_is_worse_than_the_base(pair, levels):
     assert distance(result, final)[within].max() <= levels
     beyond = distance(result, final)[~within] > levels
     assert beyond.sum() < 2e-4 * result.size  # single values, not noise
-    assert evidence["place_confirmed"]
+    assert np.hypot(*evidence["displacement"]) < nearness.CONFIRMED
+    assert evidence["place_confirmed"] or evidence["displacement_error"] > 0.1  # not seen, and said so
     wrapped = distance(deltas.apply(base, delta), final)
     if (wrapped > 100).any():
         assert evidence["resolved"] > 0
@@ -126,6 +128,45 @@ def test_a_base_of_other_brightness_is_refused():
     proc = blurred(final, 2)
     base = np.clip(proc.astype(np.int64) + 40, 0, 255).astype(np.uint8)
     with pytest.raises(InputError, match=r"lead out of the grey levels|is off by about"):
+        apply_near(base, deltas.difference(proc, final), "x.jpg")
+
+
+def edits(proc):
+    """Edits of one place, of colours, and of light, of a base (3, side, side)."""
+    side = proc.shape[1]
+    box, background, light = proc.copy(), proc.copy(), proc.astype(np.float64)
+    box[:, 170:220, 20:100] = np.array([255, 0, 0])[:, None, None]
+    y, x = np.mgrid[:side, :side] / side
+    background[:, ((x - 0.5) / 0.35) ** 2 + ((y - 0.55) / 0.45) ** 2 > 1] = 128
+    light += 15 * np.sin(6 * x + 3 * y)
+    grey = np.repeat(proc.mean(0, keepdims=True), 3, 0)
+    return {"box": box, "background": background, "light": light, "grey": grey}
+
+
+@pytest.mark.parametrize("edit", ["box", "background", "light", "grey"])
+def test_edits_of_a_near_base_are_kept(edit):
+    """They were refused once, for want of details in common."""
+    proc = reduced(data.chelsea(), SIDE)
+    final = np.clip(np.rint(edits(proc)[edit]), 0, 255).astype(np.uint8)
+    base = shaken(proc, 1)
+    result, evidence = apply_near(base, deltas.difference(proc, final), "x.jpg")
+    assert (distance(result, final) > distance(base, proc))[distance(final, proc) <= 127].sum() == 0
+    assert evidence["place_confirmed"] or edit not in ("background", "grey")
+
+
+@pytest.mark.parametrize("pixels", [1, 3])
+@pytest.mark.parametrize("edit", ["sharpen", "background", "grey"])
+def test_no_displaced_base_is_confirmed(edit, pixels):
+    """A pixel is seen; the displacement is told to a tenth of one."""
+    proc = reduced(data.chelsea(), SIDE)
+    picture = Image.fromarray(proc.transpose(1, 2, 0)).filter(ImageFilter.UnsharpMask(2, 150, 0))
+    final = {**edits(proc), "sharpen": np.asarray(picture).transpose(2, 0, 1)}[edit]
+    final = np.ascontiguousarray(np.clip(np.rint(final), 0, 255).astype(np.uint8))
+    base = shaken(np.roll(proc, pixels, 2), 1)
+    found = locate(base, deltas.difference(proc, final))
+    assert abs(abs(found.right) - pixels) < 0.1
+    assert abs(found.down) < 0.1
+    with pytest.raises(InputError, match=r"the delta fits \d\.\d pixels away .* edit one that cannot be checked"):
         apply_near(base, deltas.difference(proc, final), "x.jpg")
 
 

@@ -243,6 +243,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zoo: strange config": (lambda f: zoo(f, {"leakyReluLeak": [1]}, [4]), "types that its layout does not have"),
     "pro_gan: discriminator": (lambda f: saved(f, {"discriminator": {}}), "a discriminator and no generator"),
     "pro_gan: its state": (lambda f: saved(f, {"module.final_block.conv_1.weight": torch.ones(1)}), "a discriminator"),
+    "pro_gan: state 3": (lambda f: saved(f, {"from_rgb.0.0.weight": torch.ones(1)}), "a discriminator"),
     "torch: other": (lambda f: saved(f, {"model": torch.ones(1)}), "do not read .it begins 'model'"),
     "torch: list": (lambda f: saved(f, [torch.ones(1)]), "do not read .list"),
     "page": (lambda f: written(f, b"<!DOCTYPE html><p>quota exceeded"), "an HTML page"),

@@ -212,3 +212,14 @@ def test_transforms_of_constants() -> None:
     line = torch.tensor([2.0] + [3.0] * 6 + [2.0])
     assert torch.allclose(y, 16 * torch.outer(line, line).expand(1, 16, 8, 8), rtol=1e-5)
     assert winograd_kernels.available()
+
+
+def test_training_goes_on_after_sampling() -> None:
+    """Scratch memory that was made in inference mode could not be written to afterwards."""
+    x, weight = torch.randn(2, 32, 24, 24), torch.randn(48, 32, 3, 3)
+    with torch.inference_mode():
+        sampled = winograd.convolve(x, weight)
+    weight.requires_grad_()
+    trained = winograd.convolve(x, weight)
+    trained.sum().backward()
+    assert torch.equal(sampled, trained.detach())

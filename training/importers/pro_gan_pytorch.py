@@ -42,6 +42,7 @@ _DEPTHS = (  # how the programs name their files, and the level of their depth 0
     (re.compile(r"depth_(\d+)_epoch_\d+\.bin"), 0),
     (re.compile(r"GAN_GEN(?:_SHADOW)?_(\d+)\.pth"), MIN_LEVEL),
 )
+_DISCRIMINATOR = r"(module\.)?(final_block|from_rgb|rgb_to_features)\."
 _TRAINED_SMALL = 0.3  # root mean square of weights, below which they cannot have been drawn from N(0, 1)
 
 
@@ -57,7 +58,7 @@ def convert(content: Any, request: Request) -> Imported | None:
         part = content
     elif any(str(name).startswith(("rgb_converters.", "module.rgb_converters.")) for name in content):
         part = {"state_dict": content}
-    elif "discriminator" in content or any("final_block." in str(name) for name in content):
+    elif "discriminator" in content or any(re.match(_DISCRIMINATOR, str(name)) for name in content):
         raise InputError(f"{where} holds a discriminator and no generator; name the file of the generator")
     else:
         return None

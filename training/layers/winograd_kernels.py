@@ -45,7 +45,8 @@ def planes(name: str, rows: int, columns: int) -> Tensor:
     length = rows * columns + LANES
     kept: dict[str, Tensor] = _scratch.__dict__
     if name not in kept or kept[name].numel() < 36 * length:
-        kept[name] = torch.empty(36 * length)
+        with torch.inference_mode(False):  # or training could not write into what sampling has made
+            kept[name] = torch.empty(36 * length)
     matrices: Tensor = kept[name][: 36 * length].view(36, length)[:, : rows * columns].unflatten(1, (rows, columns))
     return matrices
 
