@@ -20,7 +20,7 @@ _OF_SETS = ("num_images", "seed", "resolution", "truncation", "skip_bad")  # opt
 
 
 class _Commands(click.Group):
-    """One command per file in metrics/scores, one for all of them, and a few others; a module is imported when its command is asked for."""
+    """One command per file in metrics/scores, one for all, and a few others; each imports its modules when asked."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted([*scores.names(), "all", *super().list_commands(context)])

@@ -142,7 +142,7 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
 def _size(images: Mapping[str, Any]) -> str | None:
     """What size images of a result have; None if it is of features, whose images are not known."""
     if images.get("resolution") is not None:
-        return f"{images['resolution']} pixels"
+        return f"{images['resolution']}x{images['resolution']} pixels"
     return None if images.get("kind") in ("features", "statistics") else "several sizes"
 
 

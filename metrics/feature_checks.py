@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,17 @@ from datasets.errors import InputError
 _ROWS = 4096  # looked at in one go
 
 
-def check_features(*, least: int = 1, equal: bool = False, **sets: NDArray[Any]) -> None:
+def check_features(sets: Mapping[str, NDArray[Any]], *, least: int = 1, equal: bool = False) -> None:
     """Refuse features that would give a number without meaning, or an error of NumPy's.
 
     Parameters
     ----------
+    sets : mapping of str to ndarray of numbers, shape (n, d)
+        By the name that a message calls them, such as ``real``; d must be the same for all.
     least : int
         Fewest images of every set.
     equal : bool
         The sets must have equally many.
-    sets : ndarray of numbers, shape (n, d)
-        By the name that a message calls them, such as ``real``; d must be the same for all.
 
     Raises
     ------

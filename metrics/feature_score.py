@@ -131,7 +131,7 @@ class FeatureScore(Score):
         if missing:
             raise ValueError(f"{missing} of {len(self._given[side])} {side} images were never given")
         found = self._features[side]
-        check_features(**{side: found})
+        check_features({side if self.two_sets else "the": found})
         return found
 
     @property

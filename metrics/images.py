@@ -131,7 +131,7 @@ def remedy_for(images: NDArray[Any]) -> str:
     """
     shape = images.shape
     if images.size == 0:
-        return "there are no images in it"
+        return "it holds no image"
     if images.ndim == 3 and (3 in (shape[0], shape[2])):
         return "a single image needs an axis before its own: x[None]"
     if images.ndim == 3:
@@ -163,15 +163,15 @@ def _recipe(images: NDArray[Any]) -> str:
     if not all(np.isfinite(pair).all() for pair in extremes):
         return "it holds numbers that are not finite"
     found, whole = f"its numbers run from {low:.6g} to {high:.6g}", images.dtype.kind != "f"
-    if 0 <= low and high <= 255 and whole:
+    if low >= 0 and high <= 255 and whole:
         return f"{found}, so x.astype('uint8') will do"
-    if 0 <= low and high <= 65535 and images.dtype == np.uint16:
+    if low >= 0 and high <= 65535 and images.dtype == np.uint16:
         return f"{found}; if white is 65535: numpy.round(x / 257).astype('uint8')"
-    if 0 <= low and high <= 1 and not whole:
+    if low >= 0 and high <= 1 and not whole:
         return f"{found}; if white is 1: numpy.clip(x * 255, 0, 255).round().astype('uint8')"
     if -2 <= low < 0 and high <= 2 and not whole:
         return f"{found}; if black is -1 and white 1: numpy.clip(x * 127.5 + 127.5, 0, 255).round().astype('uint8')"
-    if 0 <= low and 2 < high <= 256 and not whole:
+    if low >= 0 and 2 < high <= 256 and not whole:
         return f"{found}; if white is 255: numpy.clip(x, 0, 255).round().astype('uint8')"
     return f"{found}: bring black to 0 and white to 255, then numpy.clip(x, 0, 255).round().astype('uint8')"
 

@@ -106,13 +106,13 @@ def measure(
     general = [name for name in names if not scores.load(name).own_network_only]
     used = [scores.load(name).network(extractor) for name in (general if all_that_apply else names)]
     networks = open_networks([name for name in used if name], progress=progress, **network_options)
-    skipped = {}
+    skipped, special = {}, {}
     if all_that_apply:  # metrics of special images only if the user says that these are such, by naming the weights
         for name in names:
             if name not in general and scores.load(name).extractor not in networks.weights:
                 named = f"--weights {scores.load(name).extractor}=FILE"
-                skipped[name] = f"it has a network of its own, for special images alone; if these are such, add {named}"
-        names = [name for name in names if name not in skipped]
+                special[name] = f"it has a network of its own, for special images alone; if these are such, add {named}"
+        names = [name for name in names if name not in special]
     open_set = functools.partial(
         open_image_set, num_images=num_images, seed=seed, resolution=resolution, skip_bad=skip_bad, progress=progress
     )
@@ -137,6 +137,7 @@ def measure(
             except InputError as error:
                 skipped[name] = str(error)
         names = [name for name in names if name not in skipped]
+        skipped |= special
         if not names:
             name, reason = next(iter(skipped.items()))
             raise InputError(f"none of the metrics can be measured; {name}: {reason}")
@@ -209,14 +210,16 @@ def _check_weights_are_used(
     for score in map(scores.load, names):
         if score.needs == "logits" or (score.needs == "features" and len(given) < len(sets)):
             used.add(score.network(extractor or next((network for _, network in recorded), None)))
-    for network in sorted(networks.weights.keys() - used):
-        why = f"this measurement goes through {', '.join(sorted(filter(None, used))) or 'no network'}"
-        if recorded and not extractor:
-            file, other = recorded[0]
-            why = f"{file} holds features of {other}; if the weights are of that, write {other}={networks.weights[network]}"
-        elif len(given) == len(sets):
-            why = "features are all there already"
-        raise InputError(f"--weights {networks.weights[network]}: {network} is not used, since {why}; or leave it out")
+    for network, file in networks.weights.items():
+        if network in used:
+            continue
+        why = f"only {', '.join(sorted(filter(None, used)))} is, see --extractor; leave the weights out"
+        if not used:
+            why = "both sides are files of features; leave the weights out"
+        elif recorded and not extractor:
+            name, other = recorded[0]
+            why = f"{name} holds features of {other}; leave them out, or write {other}={file} if they are of that"
+        raise InputError(f"--weights {file}: the network {network} is not used, {why}")
 
 
 def make_statistics(
@@ -248,10 +251,9 @@ def make_statistics(
     """
     check_writable(out, overwrite=overwrite)
     networks = open_networks([extractor], progress=progress, **network_options)
-    for network in sorted(networks.weights.keys() - {extractor}):
-        raise InputError(
-            f"--weights {network}={networks.weights[network]}: {network} is not used; name --extractor {network} for it"
-        )
+    for other, file in networks.weights.items():
+        if other != extractor:
+            raise InputError(f"--weights {other}={file}: {other} is not used; name it with --extractor {other} too")
     images = open_image_set(
         path,
         num_images=num_images,

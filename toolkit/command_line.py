@@ -25,11 +25,11 @@ def usage_errors() -> Iterator[None]:
         raise click.UsageError(str(error), click.get_current_context(silent=True)) from None
 
 
-def check_resolution(_context: click.Context, _option: click.Parameter, value: int | None) -> int | None:
-    """Refuse a side that no pyramid can have: a callback of ``--resolution``."""
+def check_resolution(_context: click.Context, option: click.Parameter, value: int | None) -> int | None:
+    """Refuse a side that no pyramid can have: a callback of ``--resolution`` and its like."""
     if value is not None:
         with usage_errors():
-            level_of(value, "--resolution")
+            level_of(value, option.opts[0])
     return value
 
 

@@ -171,7 +171,8 @@ def estimate(
         reasons = _reasons(options, looks)
         good = [found for found, reason in zip(looks, reasons, strict=True) if reason is None]
         if not good:
-            first = next(reason for reason in reasons if reason is not None)
+            found, reason = looks[0], reasons[0] or ""
+            first = reason if found.name in reason else f"{found.name}: {reason}"
             raise InputError(f"{source.path}: none of {len(looks)} images tried can be used; the first: {first}")
         resolution = options.resolution or _side_of(good)
         packer = Packer(resolution, ENCODERS[output.encoding or "raw"])

@@ -119,9 +119,10 @@ def make_plan(source: Source, options: Options, workers: Workers, journal: Journ
     counts = np.array(num_crops, np.int64)
     counts[list(skipped)] = 0
     if not counts.any():
-        raise InputError(
-            f"{source.path}: none of its {len(num_crops)} images can be used; the first: {next(iter(skipped.values()))}"
-        )
+        index, reason = next(iter(skipped.items()))
+        name = source[index].name
+        first = reason if name in reason else f"{name}: {reason}"
+        raise InputError(f"{source.path}: none of its {len(num_crops)} images can be used; the first: {first}")
     resolution = options.resolution or _side_of_all({sides[index] for index in np.flatnonzero(counts)})
     rows = rows_of_crops(int(counts.sum()), options.shuffle)
     if options.order == "score":

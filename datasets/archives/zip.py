@@ -50,6 +50,8 @@ class ZipArchive(Archive):
         ``wanted(name)`` says whether a member of that name is one of them.
     contents : str, optional
         What they are, for error messages.
+    doubles : bool
+        Of members that are called alike none is taken, instead of refusing the archive; `doubled` has their names.
 
     Raises
     ------
@@ -58,7 +60,12 @@ class ZipArchive(Archive):
     """
 
     def __init__(
-        self, path: Path, wanted: Callable[[str], bool] = is_image_name, contents: str = Archive.contents
+        self,
+        path: Path,
+        wanted: Callable[[str], bool] = is_image_name,
+        contents: str = Archive.contents,
+        *,
+        doubles: bool = False,
     ) -> None:
         self.path, self.contents = path, contents
         self._file = SharedFile(path)
@@ -88,6 +95,12 @@ class ZipArchive(Archive):
             else:
                 others[".json"] += 1
                 self._others[name] = np.array(record, _RECORD)
+        count = Counter(names)
+        self.doubled = {name for name, number in count.items() if number > 1} if doubles else set()
+        if self.doubled:
+            kept = [number for number, name in enumerate(names) if name not in self.doubled]
+            names, records = [names[number] for number in kept], [records[number] for number in kept]
+            others["members called alike"] += count.total() - len(kept)
         self._set_members(names, np.array(records, _RECORD), others)
 
     def image_stamp(self, index: int) -> str:

@@ -36,8 +36,8 @@ def density_coverage(real: NDArray[np.float32], fake: NDArray[np.float32], neigh
     InputError
         See `metrics.feature_checks.check_features`.
     """
-    check_features(real=real, fake=fake)
-    check_features(least=neighbours + 1, real=real)
+    check_features({"real": real, "fake": fake})
+    check_features({"real": real}, least=neighbours + 1)
     found = membership(fake, real, radii(real, neighbours), rim=False)
     return float(found.balls_of_point.mean() / neighbours), float((found.points_of_ball > 0).mean())
 

@@ -56,7 +56,7 @@ def fid(real: NDArray[np.float32], fake: NDArray[np.float32]) -> float:
     InputError
         See `metrics.feature_checks.check_features`.
     """
-    check_features(least=2, real=real, fake=fake)
+    check_features({"real": real, "fake": fake}, least=2)
     return frechet_distance(Gaussian.fit(real), Gaussian.fit(fake))
 
 

@@ -35,8 +35,8 @@ def fid_infinity(real: NDArray[np.float32], fake: NDArray[np.float32], points: i
     InputError
         See `metrics.feature_checks.check_features`.
     """
-    check_features(least=2, real=real, fake=fake)
-    check_features(least=Score.fewest, fake=fake)
+    check_features({"real": real, "fake": fake}, least=2)
+    check_features({"fake": fake}, least=Score.fewest)
     return extrapolate(*distances_by_count(Gaussian.fit(real), fake, points, seed))[0]
 
 

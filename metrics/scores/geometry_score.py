@@ -102,7 +102,7 @@ def geometry_score(
     InputError
         See `metrics.feature_checks.check_features`.
     """
-    check_features(real=real, fake=fake)
+    check_features({"real": real, "fake": fake})
     means = [
         mean_living_times(
             points, repeats=repeats, landmarks=landmarks, gamma=gamma or len(points) / 5000 / 128, seed=seed

@@ -56,7 +56,7 @@ def _of_one_split(logits: NDArray[np.floating[Any]]) -> float:
 
 def split_scores(logits: NDArray[np.floating[Any]], splits: int) -> NDArray[np.float64]:
     """Inception Score of consecutive parts, number i being images [i n / splits, (i + 1) n / splits)."""
-    check_features(least=splits, logits=logits)
+    check_features({"logits": logits}, least=splits)
     edges = [k * len(logits) // splits for k in range(splits + 1)]
     return np.array([_of_one_split(logits[first:end]) for first, end in itertools.pairwise(edges)])
 

@@ -115,7 +115,7 @@ def kid(
     InputError
         See `metrics.feature_checks.check_features`.
     """
-    check_features(least=2, real=real, fake=fake)
+    check_features({"real": real, "fake": fake}, least=2)
     size = min(subset_size, len(real), len(fake))
     return float(subset_values(real, fake, subsets=subsets, size=size, seed=seed, kernel=kernel).mean())
 

@@ -39,7 +39,7 @@ def mind(real: NDArray[np.float32], fake: NDArray[np.float32], *, projections: i
     InputError
         See `metrics.feature_checks.check_features`.
     """
-    check_features(equal=True, real=real, fake=fake)
+    check_features({"real": real, "fake": fake}, equal=True)
     vectors = directions(projections, real.shape[1], seed)
 
     def of_portion(start: int) -> float:
@@ -76,6 +76,7 @@ class Score(FeatureScore):
 
     def measure(self, real: NDArray[np.float32], fake: NDArray[np.float32]) -> dict[str, Any]:
         """Distance with its standard error, see `metrics.subsampling`."""
+
         def of_block(reals: NDArray[np.float32], fakes: NDArray[np.float32]) -> tuple[float]:
             count = min(len(reals), len(fakes))
             return (mind(reals[:count], fakes[:count], projections=self.projections, seed=self.seed),)

@@ -72,7 +72,7 @@ def prd(
     InputError
         See `metrics.feature_checks.check_features`.
     """
-    check_features(equal=True, real=real, fake=fake)
+    check_features({"real": real, "fake": fake}, equal=True)
     counts = histograms(real, fake, clusters=clusters, repeats=repeats, seed=seed).sum(axis=2)
     recall_like, precision_like = f_scores(*curves(counts).mean(axis=0)).tolist()
     return recall_like, precision_like

@@ -40,7 +40,7 @@ def precision_recall(real: NDArray[np.float32], fake: NDArray[np.float32], neigh
     InputError
         See `metrics.feature_checks.check_features`.
     """
-    check_features(least=neighbours + 1, real=real, fake=fake)
+    check_features({"real": real, "fake": fake}, least=neighbours + 1)
     return share_inside(fake, real, radii(real, neighbours)), share_inside(real, fake, radii(fake, neighbours))
 
 
@@ -69,8 +69,8 @@ def realism(
     InputError
         See `metrics.feature_checks.check_features`.
     """
-    check_features(real=real, fake=fake)
-    check_features(least=neighbours + 1, real=real)
+    check_features({"real": real, "fake": fake})
+    check_features({"real": real}, least=neighbours + 1)
     radius = radii(real, neighbours) if radius is None else radius
     solid = radius <= np.median(radius)
     centres, widths = real[solid].astype(np.float64), radius[solid]

@@ -351,6 +351,23 @@ def test_bad_values_of_metrics_on_features(
         assert re.search(pattern, err), (pattern, err)
 
 
+def test_features_that_are_not_finite_and_help_of_statistics(
+    run: Callable[..., tuple[int, str, str]], pair: list[Path], tmp_path: Path
+) -> None:
+    features = np.random.default_rng(0).standard_normal((30, 64)).astype(np.float32)
+    features[3, 5] = np.nan
+    np.savez(tmp_path / "bad.npz", features=features)
+    for name in (name for name in ON_FEATURES if scores.load(name).two_sets):
+        for sets in ((tmp_path / "bad.npz", pair[1]), (pair[0], tmp_path / "bad.npz")):
+            code, out, err = run(name, *sets, *NETWORK, "--json", "-")
+            assert (code, out) == (1, "")
+            assert re.search(r"bad.npz: features holds numbers that are not finite", err)
+            assert "Traceback" not in err
+    text = run("statistics", "--help")[1]
+    assert "Images of the set; all if not given." in text
+    assert "of each set" not in text
+
+
 @pytest.mark.slow
 def test_a_killed_measurement_goes_on(tmp_path: Path) -> None:
     sets = [tmp_path / "real.npy", tmp_path / "fake.npy"]

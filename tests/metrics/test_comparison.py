@@ -42,12 +42,11 @@ def test_difference_against_its_error(other: float, meant: bool) -> None:
 @pytest.mark.parametrize(
     ("others", "obstacle"),
     [
-        ({"metric": "kid"}, "metric differs"),
         ({"num_images": 200}, "num_images differs: 100 and 200"),
         ({"protocol": {"divisor": "n"}}, "protocol differs"),
         ({"extractor": {"network": "inception", "weights": "x"}}, 'weights of the features differs: "w" and "x"'),
         ({"real": {"digest": "s"}}, "real images differ"),
-        ({"fake": {"digest": "f", "resolution": 64}}, "32 and 64 pixels"),
+        ({"fake": {"digest": "f", "resolution": 64}}, "32x32 pixels and 64x64 pixels"),
     ],
 )
 def test_obstacles(others: dict[str, Any], obstacle: str) -> None:
@@ -65,6 +64,33 @@ def test_where_weights_lie_and_where_they_run_is_no_obstacle() -> None:
     assert not compare(result(2), result(2, extractor={"network": "inception"})).obstacles  # a file without weights
     unknown = compare(result(2, num_images=None), result(2, num_images=None))
     assert any("not known" in note for note in unknown.notes)
+
+
+def test_different_metrics_are_all_there_is_to_say() -> None:
+    swd = result(60, metric="swd", num_images=40, protocol={}, seed=1, versions={})
+    del swd["extractor"]
+    for pair in ((result(2), swd), (swd, result(2))):
+        found = compare(*pair)
+        names = f"{pair[0]['metric']} and {pair[1]['metric']}"
+        assert found.obstacles == (f"they are of different metrics, {names}; compare results of one metric",)
+        assert (found.notes, found.error, found.verdict) == ((), None, "not comparable")
+        assert json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_devices_count_only_where_both_have_one() -> None:
+    without = {"network": "inception", "weights": "w"}
+    assert not compare(result(2), result(2, extractor=without)).notes[1:]
+    assert not any("device" in note for note in compare(result(2), result(2, extractor=without)).notes)
+
+
+def test_files_of_features_have_no_size() -> None:
+    features = result(3, fake={"digest": "g", "kind": "features", "resolution": None})
+    found = compare(result(2), features)
+    assert not found.obstacles
+    assert [note for note in found.notes if "file of features" in note]
+    assert not compare(features, features).obstacles
+    mixed = result(3, fake={"digest": "g", "kind": "folder", "resolution": None})
+    assert compare(result(2), mixed).obstacles == ("the images differ in size: 32x32 pixels and several sizes",)
 
 
 def test_one_set_needs_no_equal_reals() -> None:

@@ -75,6 +75,12 @@ class TestFid:
         assert found.distance == pytest.approx(expected, rel=1e-6)
         assert np.isfinite(found.transport).all()
 
+    def test_note_on_the_rank_has_the_width_of_the_features(self) -> None:
+        for size, thin in ((6, True), (5, True), (4, False)):
+            x, y = np.random.default_rng(0).standard_normal((2, 5, size)).astype(np.float32)
+            warnings = fid.Score(Plan(5, {"real": 5, "fake": 5}), 0, seed=0).measure(x, y)["warnings"]
+            assert warnings == [f"more images than the {size} features are needed for a covariance of full rank"] * thin
+
     def test_bias_of_two_equal_distributions(self) -> None:
         """Reference: about 2200 / n for d = 64."""
         generator = np.random.default_rng(5)
@@ -188,6 +194,15 @@ class TestKid:
         expected -= 2 * sum(k(a, b) for a in x for b in y) / 63
         assert kid.squared_mmd(x, y) == pytest.approx(expected, rel=1e-12)
 
+    def test_note_names_the_size_of_the_subsets(self, real: Features, fake: Features) -> None:
+        for options, expected in (({}, "60 images"), ({"subset_size": 7}, "7 images")):
+            score = kid.Score(Plan(60, {"real": 60, "fake": 60}), 0, seed=1, subsets=2, **options)
+            assert score.measure(real[:60], fake[:60])["warnings"] == [
+                f"subsets are of {expected}; the protocol has 1000"
+            ]
+        score = kid.Score(Plan(1000, {"real": 1000, "fake": 1000}), 0, seed=1, subsets=1)
+        assert score.measure(real[:1000, :3], fake[:1000, :3])["warnings"] == []
+
 
 class TestMind:
     def test_golden(self, real: Features, fake: Features) -> None:
@@ -214,15 +229,17 @@ class TestInceptionScore:
         assert (scores.mean(), scores.std()) == pytest.approx((6.5043725642, 0.1084427195), abs=1e-9)
         shuffled = inception_score.split_scores(logits[np.random.RandomState(2020).permutation(5000)], 10)
         assert (shuffled.mean(), shuffled.std()) == pytest.approx((6.5014201109, 0.0620090489), abs=1e-9)
+        assert inception_score.inception_score(logits) == pytest.approx(6.5043725642, abs=1e-9)  # ten splits by default
         assert inception_score.split_scores(logits, 1) == pytest.approx([6.6531159811], abs=1e-9)
 
     def test_bounds(self) -> None:
         assert inception_score.inception_score(np.zeros((40, 8))) == pytest.approx(1)
-        assert inception_score.inception_score(np.eye(8).repeat(5, 0) * 1e4) == pytest.approx(8)
+        assert inception_score.inception_score(np.eye(8).repeat(5, 0) * 1e4, splits=1) == pytest.approx(8)
 
     def test_parts_are_consecutive(self) -> None:
         logits = np.random.default_rng(0).standard_normal((23, 5))
-        expected = [inception_score.inception_score(logits[first:end]) for first, end in ((0, 7), (7, 15), (15, 23))]
+        parts = ((0, 7), (7, 15), (15, 23))
+        expected = [inception_score.inception_score(logits[first:end], splits=1) for first, end in parts]
         assert inception_score.split_scores(logits, 3).tolist() == expected
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -227,7 +228,7 @@ def test_archives_and_arrays_are_the_same_images(
 
 def test_bad_arrays(tmp_path: Path, plug_ins: list[_EntryPoint]) -> None:
     np.save(tmp_path / "floats.npy", np.zeros((2, 3, 8, 8), np.float32))
-    with pytest.raises(InputError, match=r"floats.npy is of float32; images must be uint8 .*numpy.clip"):
+    with pytest.raises(InputError, match=r"floats.npy: images must be uint8 .* got float32 .*numpy.clip"):
         open_image_set(tmp_path / "floats.npy")
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(InputError, match=r"objects.npy cannot be read"):
@@ -309,13 +310,61 @@ def test_a_damaged_image_says_how_to_go_on(
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
-        ((0, 3, 8, 8), "which is none"),
-        ((2, 1, 8, 8), "repeat grey three times"),
-        ((2, 4, 8, 8), "RGB only"),
-        ((2, 3, 8, 9), "crop them to squares"),
+        ((0, 3, 8, 8), "it holds no image"),
+        ((2, 1, 8, 8), r"repeat grey three times: numpy.repeat\(x, 3, axis=1\)"),
+        ((2, 8, 8, 1), r"repeat grey three times: numpy.repeat\(x, 3, axis=3\)"),
+        ((5, 8, 8), r"three equal channels: numpy.repeat\(x\[:, None\], 3, axis=1\)"),
+        ((2, 4, 8, 8), r"RGB only, drop the alpha channel: x\[:, :3\]"),
+        ((2, 8, 8, 4), r"RGB only, drop the alpha channel: x\[..., :3\]"),
+        ((2, 8, 8, 7), "RGB only, these have 7 channels"),
+        ((3, 8, 8), r"a single image needs an axis before its own: x\[None\]"),
+        ((8, 8, 3), r"a single image needs an axis before its own: x\[None\]"),
+        ((2, 3, 8, 9), "they are 9x8 pixels: crop them to squares"),
+        ((2, 8, 9, 3), "they are 9x8 pixels: crop them to squares"),
+        ((8, 8), "give it four axes"),
     ],
 )
 def test_arrays_are_refused_for_their_own_reason(shape: tuple[int, ...], reason: str, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(shape, np.uint8))
     with pytest.raises(InputError, match=rf"x.npy: images must be uint8 .*{reason}"):
         open_image_set(tmp_path / "x.npy")
+
+
+GREY = np.array([0, 1, 127, 128, 254, 255], np.uint8).repeat(3 * 16).reshape(6, 3, 4, 4)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        GREY / 255,
+        (GREY / 127.5 - 1).astype(np.float32),
+        GREY.astype(np.int64),
+        GREY.astype(np.float64),
+        GREY.astype(np.uint16) * 257,
+        GREY[:, :1],
+        GREY[:, 0],
+        GREY.transpose(0, 2, 3, 1)[..., :1],
+        np.concatenate((GREY, GREY[:, :1]), axis=1),
+    ],
+)
+def test_the_recipe_that_a_message_gives_makes_the_right_images(array: NDArray[np.generic], tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(InputError) as refusal:
+        open_image_set(tmp_path / "x.npy")
+    recipe = re.split(r": |, so ", str(refusal.value).replace(" will do", ""))[-1]
+    np.save(tmp_path / "x.npy", eval(recipe, {"x": array, "numpy": np}))
+    found = open_image_set(tmp_path / "x.npy")
+    np.testing.assert_array_equal(found.read(np.arange(6)), GREY)
+
+
+def test_numbers_that_no_recipe_fits_are_told_with_their_range(tmp_path: Path) -> None:
+    cases = {
+        "run from -300 to 7": np.array([-300.0, 7]),
+        "run from -1 to 200": np.array([-1, 200]),
+        "not finite": np.array([0, np.nan]),
+        "x.astype\\('uint8'\\) \\* 255": np.array([True, False]),
+    }
+    for reason, values in cases.items():
+        np.save(tmp_path / "x.npy", values.repeat(48).reshape(2, 3, 4, 4))
+        with pytest.raises(InputError, match=reason):
+            open_image_set(tmp_path / "x.npy")

@@ -25,7 +25,17 @@ from metrics.evaluate import evaluate
 from metrics.features.random_projection import Network
 from metrics.images import ArrayImageSet
 from metrics.networks import Networks
-from metrics.scores import fid, geometry_score, kid, prd
+from metrics.scores import (
+    density_coverage,
+    fid,
+    fid_infinity,
+    geometry_score,
+    inception_score,
+    kid,
+    mind,
+    prd,
+    precision_recall,
+)
 
 Images = NDArray[np.uint8]
 QUICK = {"geometry-score": {"repeats": 2, "gamma": 0.1}, "swd": {"directions": 4}}
@@ -107,6 +117,56 @@ def test_functions_on_features() -> None:
     assert kid.kid(x, y, subset_size=60, subsets=1) == pytest.approx(kid.squared_mmd(x, y))
     assert prd.prd(x, x) == pytest.approx((1, 1), abs=1e-6)
     assert geometry_score.geometry_score(x, x, repeats=2, landmarks=8, gamma=0.2) == 0
+
+
+ON_TWO_SETS: dict[str, Callable[..., object]] = {
+    "fid": fid.fid,
+    "fid-infinity": fid_infinity.fid_infinity,
+    "kid": kid.kid,
+    "mind": mind.mind,
+    "precision-recall": precision_recall.precision_recall,
+    "realism": precision_recall.realism,
+    "density-coverage": density_coverage.density_coverage,
+    "prd": prd.prd,
+    "geometry-score": geometry_score.geometry_score,
+}
+
+
+@pytest.mark.parametrize("name", ON_TWO_SETS)
+def test_functions_refuse_features_without_meaning(name: str) -> None:
+    measure = ON_TWO_SETS[name]
+    x, y = np.random.default_rng(0).standard_normal((2, 40, 4)).astype(np.float32)
+    for value in (np.nan, np.inf):
+        bad = y.copy()
+        bad[[17, 30], 2] = value
+        with pytest.raises(InputError, match="fake features are not finite in 2 of 40 rows, the first is row 17"):
+            measure(x, bad)
+        with pytest.raises(InputError, match="real features are not finite in 2 of 40 rows"):
+            measure(bad, x)
+    with pytest.raises(InputError, match=r"features of 4 \(real\) and 3 \(fake\) numbers an image cannot be compared"):
+        measure(x, y[:, :3])
+    for wrong in (y[0], y[:, :0], y.astype(str), y[None]):
+        with pytest.raises(InputError, match="fake features must be numbers of shape"):
+            measure(x, wrong)
+    with pytest.raises(InputError, match=r"real features must be of at least \d images?, got [01]; "):
+        measure(x[:0] if name == "geometry-score" else x[: int(name not in ("mind", "prd"))], y)
+
+
+def test_functions_refuse_unequal_numbers_where_they_need_equal_ones() -> None:
+    x, y = np.random.default_rng(0).standard_normal((2, 40, 4)).astype(np.float32)
+    for measure in (mind.mind, prd.prd):
+        with pytest.raises(InputError, match=r"equally many images, got 40 \(real\) and 39 \(fake\)"):
+            measure(x, y[:39])
+
+
+def test_inception_score_refuses_logits_without_meaning() -> None:
+    logits = np.random.default_rng(0).standard_normal((20, 5))
+    assert inception_score.inception_score(logits) == inception_score.split_scores(logits, 10).mean()
+    with pytest.raises(InputError, match="logits features must be of at least 10 images, got 9"):
+        inception_score.inception_score(logits[:9])
+    logits[3, 1] = np.nan
+    with pytest.raises(InputError, match="not finite in 1 of 20 rows, the first is row 3"):
+        inception_score.inception_score(logits)
 
 
 def test_session_of_the_documentation() -> None:

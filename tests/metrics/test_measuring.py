@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.errors import InputError
+from datasets.order import Order
 from metrics import cache, features, scores, subsampling
 from metrics.feature_sets import FeatureSet
 from metrics.features.random_projection import Network
@@ -22,7 +23,8 @@ from metrics.gaussian import Gaussian
 from metrics.measuring import Measurement, make_statistics, measure
 from metrics.opening import open_image_set
 from metrics.scores import kid
-from metrics.scores.fid import frechet_distance
+from metrics.scores.fid import fid, frechet_distance
+from metrics.scores.fid_infinity import fid_infinity
 
 Images = NDArray[np.uint8]
 NETWORK = "random-projection"
@@ -80,8 +82,60 @@ def test_values_are_equal_with_and_without_the_cache(sets: tuple[Path, Path], tm
 
 
 def test_every_metric_asks_only_for_the_images_it_wants(sets: tuple[Path, Path], tmp_path: Path) -> None:
-    found = by_network(["fid"], *sets, num_images=20, no_cache=False, cache=tmp_path / "cache")
-    assert "40 computed" in found.notes[0]
+    found = by_network(["fid"], *sets, num_images=15, no_cache=False, cache=tmp_path / "cache")
+    assert "45 computed" in found.notes[0]  # 15 of each, and 15 reals for the floor
+
+
+def test_floor_is_of_as_many_reals_as_the_value(sets: tuple[Path, Path]) -> None:
+    """The value is of the first 20 reals of the seed's order, the floor of them against the 20 after."""
+    network = Network()
+    real, fake = (
+        network(images.read(Order(count, 0).rows(0, count))).pool.numpy()
+        for images, count in ((open_image_set(sets[0]), 40), (open_image_set(sets[1]), 30))
+    )
+    for name, function in (("fid", fid), ("kid", kid.kid), ("fid-infinity", fid_infinity)):
+        (result,) = by_network([name], *sets, num_images=20).results
+        assert (result["real"]["num_images"], result["num_images"], result["floor"]["num_images"]) == (40, 20, 20)
+        assert not any("the floor is" in warning for warning in result["warnings"])
+        assert result["value"] == pytest.approx(function(real[:20], fake[:20]), rel=1e-5)
+        assert result["floor"]["value"] == pytest.approx(function(real[:20], real[20:]), rel=1e-5)
+        (result,) = by_network([name], *sets).results
+        assert (result["num_images"], result["floor"]["num_images"]) == (30, 20)
+        assert any("with 60 real images it would be" in warning for warning in result["warnings"])
+
+
+def test_too_few_images_are_of_the_side_that_has_them(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    one = save(np.zeros((1, 3, 32, 32), np.uint8), tmp_path / "one")
+    for name in TWO_SETS:
+        for side, pair in (("fake", (sets[0], one)), ("real", (one, sets[1]))):
+            with pytest.raises(InputError, match=rf"needs at least \d+ {side} images, got 1; give it more"):
+                by_network([name], *pair)
+    with pytest.raises(InputError, match="Inception Score needs at least 10 images, got 1; give it more"):
+        by_network(["inception-score"], None, one)
+    with pytest.raises(InputError, match="KID needs at least 20 images, got --num-images 5"):
+        by_network(["kid"], *sets, num_images=5)
+    with pytest.raises(InputError, match="--num-images 31 is more than the 30 images"):
+        by_network(["inception-score"], None, sets[1], num_images=31)
+    with pytest.raises(InputError, match="one holds 1 image; a covariance needs at least 2"):
+        make_statistics(one, tmp_path / "x.npz", extractor=NETWORK, no_cache=True)
+
+
+def test_weights_of_a_network_that_is_not_used_are_refused(
+    sets: tuple[Path, Path], files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    weights = tmp_path / "w.pth"
+    torch.save(Network().standard_weights(lambda *_: None)[1], weights)  # type: ignore[arg-type]
+    reason = rf"--weights .*w.pth: the network inception is not used, .*real.npz holds features of {NETWORK}; "
+    with pytest.raises(InputError, match=reason):
+        measure(["fid"], files[0], sets[1], weights=[str(weights)], no_cache=True)
+    with pytest.raises(InputError, match="is not used, both sides are files of features"):
+        measure(["fid"], *files, weights=[str(weights)], no_cache=True)
+    with pytest.raises(InputError, match=f"the network vgg16 is not used, only {NETWORK} is"):
+        by_network(["fid"], *sets, weights=[f"vgg16={weights}"])
+    with pytest.raises(InputError, match="vgg16 is not used; name it with --extractor vgg16"):
+        make_statistics(sets[0], tmp_path / "x.npz", extractor=NETWORK, weights=[f"vgg16={weights}"], no_cache=True)
+    named = measure(["fid"], files[0], sets[1], weights=[f"{NETWORK}={weights}"], no_cache=True)
+    assert values(named) == values(measure(["fid"], files[0], sets[1], no_cache=True))
 
 
 def test_images_that_were_shrunk_have_features_of_their_own(sets: tuple[Path, Path], tmp_path: Path) -> None:
@@ -108,7 +162,8 @@ def test_an_interrupted_measurement_goes_on(
         by_network(["fid"], *sets, **options)
     monkeypatch.setattr(cache.FeatureCache, "put", put)
     found = by_network(["fid"], *sets, **options)
-    assert "46 computed, 24 taken" in found.notes[0]
+    assert calls == [min(8, Network().block_size)] * 3  # by blocks of the network, not by batches
+    assert f"{70 - sum(calls)} computed, {sum(calls)} taken" in found.notes[0]
     assert values(found) == values(by_network(["fid"], *sets))
 
 
@@ -210,6 +265,7 @@ def test_features_of_another_network_are_refused(
 BAD_FILES: dict[str, dict[str, Any]] = {
     "not finite": {"features": np.full((20, 4), np.nan)},
     r"features must be of shape \(n, d\)": {"features": np.zeros(4)},
+    "too large for float32": {"features": np.full((20, 4), 1e300)},
     "features must be floats": {"features": np.zeros((20, 4), np.int64)},
     "mu must be of shape": {"mu": np.zeros(3), "sigma": np.eye(4)},
     "mu must be floats": {"mu": np.array(["a"]), "sigma": np.eye(1)},

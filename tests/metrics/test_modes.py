@@ -195,7 +195,7 @@ def test_what_cannot_be_measured(reader: Path, tmp_path: Path, scenes: Callable[
     with pytest.raises(InputError, match="no published weights; train it once with metrics train-digits"):
         measured(right)
     with pytest.raises(InputError, match="features of 64 numbers, the other side has 30"):
-        measured(mixed, weights=[str(reader)])
+        measured(mixed)
     assert measured(right, extractor="vgg16", weights=[str(reader)]).results[0]["extractor"]["network"] == "digits"
 
 

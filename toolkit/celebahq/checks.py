@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from datasets import console
 from datasets.errors import InputError
-from toolkit.celebahq.delta_files import RELEASED_ZIPS
+from toolkit.celebahq.delta_files import RELEASED_ZIPS, zip_name
 from toolkit.celebahq.faces.finder import NoLandmarks
 from toolkit.celebahq.image_list import Split
 from toolkit.celebahq.originals import RELEASED_COUNT
@@ -34,12 +34,20 @@ Result = TypeVar("Result")
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line of the table: what was looked at, what was found, and what the released set has."""
+    """One line of the table: what was looked at, what was found, what the released set has, and whether all is well.
+
+    The verdict is that of the faults, if there are any, which may also stand in another line.
+    """
 
     what: str
     found: str
     released: str = ""
     faults: tuple[str, ...] = ()
+    verdict: Literal["ok", "bad", "not tried"] = "ok"
+
+    def __post_init__(self) -> None:
+        if self.faults:
+            object.__setattr__(self, "verdict", "bad")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Report:
 
     def table(self) -> str:
         """The table, and below it the faults: the first few of every kind."""
-        rows = [(line.what, line.found, line.released, "bad" if line.faults else "ok") for line in self.lines]
+        rows = [(line.what, line.found, line.released, line.verdict) for line in self.lines]
         text = console.table(rows, ("checked", "found", "released", ""))
         faults = [fault for line in self.lines for fault in _first(line.faults)]
         return "\n".join([text, *faults])
@@ -69,7 +77,7 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Everything, in JSON's types."""
         return {
-            "checks": [dataclasses.asdict(line) for line in self.lines],
+            "table": [dataclasses.asdict(line) for line in self.lines],
             "bad_images": len(self.bad),
             "images": self.num_images,
         }
@@ -123,7 +131,9 @@ Mapper = Callable[[str, Callable[[int], Result], Sequence[int]], Iterable[Result
 def _in_order(
     pool: ThreadPoolExecutor, progress: Progress, what: str, function: Callable[[int], Result], numbers: Sequence[int]
 ) -> Iterable[Result]:
-    """Results of a function for all numbers, with a progress bar."""
+    """Results of a function for all numbers, with a progress bar if there are any."""
+    if not numbers:
+        return
     with progress(len(numbers), what) as bar:
         for result in pool.map(function, numbers, chunksize=1):
             bar.update(1)
@@ -192,11 +202,14 @@ def _check_deltas(source: Released, numbers: Sequence[int], bad: dict[int, str])
             bad.setdefault(number, reason)
             missing[reason] += 1
     broken = tuple(deltas.broken.values()) if missing else ()  # others are not needed
-    zips = Line("deltas*.zip", f"{len(deltas.zips)} open, {len(deltas.broken)} broken", str(RELEASED_ZIPS), broken)
+    wanted = {zip_name(source.rows[number].index) for number in numbers if source.rows[number].index not in deltas}
+    absent = wanted - {file.name for file in (*deltas.zips, *deltas.broken)}
+    found = f"{len(deltas.zips)} open, {len(deltas.broken)} broken, {len(absent)} missing"
+    zips = Line("deltas*.zip", found, str(RELEASED_ZIPS), broken, verdict="bad" if absent else "ok")
     there = len(numbers) - missing.total()
     members = f"{there:,} of {len(numbers):,} wanted; {len(deltas):,} in {_short(deltas.path)}"
     faults = tuple(reason for reason in missing if reason not in broken)
-    return [zips, Line("deltas", members, f"{RELEASED_ROWS:,}", faults)]
+    return [zips, Line("deltas", members, f"{RELEASED_ROWS:,}", faults, verdict="bad" if missing else "ok")]
 
 
 def _try(source: Released, numbers: Sequence[int], bad: dict[int, str], run: Mapper[Any]) -> list[Line]:
@@ -210,18 +223,24 @@ def _try(source: Released, numbers: Sequence[int], bad: dict[int, str], run: Map
         else:
             faults.append(fault)
             bad.setdefault(number, fault)
-    keys = Line("keys, a sample", f"{len(good)} of {len(opened)} deltas open with their photographs", "", tuple(faults))
+    if opened:
+        found = f"{len(good)} of {len(opened)} deltas open with their photographs"
+        keys = Line("keys, a sample", found, "", tuple(faults))
+    else:
+        keys = Line("keys, a sample", "no image has all that it needs", verdict="not tried")
     rebuilt = _spread(good, _PIXELS)
     matches: Counter[str] = Counter()
     faults = []
-    for number, found in zip(rebuilt, run("rebuilding a sample", partial(_rebuild, source), rebuilt), strict=True):
-        if found in ("exact", "near"):
-            matches[found] += 1
+    for number, match in zip(rebuilt, run("rebuilding a sample", partial(_rebuild, source), rebuilt), strict=True):
+        if match in ("exact", "near"):
+            matches[match] += 1
         else:
             matches["bad"] += 1
-            faults.append(found)
-            bad.setdefault(number, found)
-    counts = ", ".join(f"{matches[name]} {name}" for name in ("exact", "near", "bad") if matches[name]) or "none"
+            faults.append(match)
+            bad.setdefault(number, match)
+    if not rebuilt:
+        return [keys, Line("pixels, a sample", "no delta of the sample opens", verdict="not tried")]
+    counts = ", ".join(f"{matches[name]} {name}" for name in ("exact", "near", "bad") if matches[name])
     return [keys, Line("pixels, a sample", f"{counts} of {len(rebuilt)}", "", tuple(faults))]
 
 

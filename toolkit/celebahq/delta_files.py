@@ -29,6 +29,16 @@ def member_name(index: int) -> str:
     return f"delta{index:05d}.dat"
 
 
+def _is_delta(name: str) -> bool:
+    return _DELTA.fullmatch(name) is not None
+
+
+def _number(name: str) -> int:
+    match = _DELTA.fullmatch(name)
+    assert match is not None, name
+    return int(match[1])
+
+
 class DeltaFiles:
     """All deltas in a folder and the folders in it, by the numbers of their images.
 
@@ -43,17 +53,20 @@ class DeltaFiles:
         Archives that could be opened.
     broken : dict of Path to str
         Archives that could not -> why, and what to do.
+    doubled : dict of int to str
+        Deltas that an archive holds twice -> what to do; which of the two is right, nobody can tell.
 
     Raises
     ------
     InputError
-        If there is nothing that could be a delta.
+        If the path does not exist. If nothing there could be a delta, `missing` says so.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.zips: list[Path] = []
         self.broken: dict[Path, str] = {}
+        self.doubled: dict[int, str] = {}
         self._loose: dict[int, Path] = {}
         self._packed: dict[int, tuple[ZipArchive, int]] = {}
         if not path.exists():
@@ -65,11 +78,6 @@ class DeltaFiles:
                 self._loose.setdefault(int(match[1]), file)
             elif file.suffix.lower() == ".zip":
                 self._add(file)
-        if not (self._loose or self._packed or self.broken):
-            raise InputError(
-                f"{path} holds neither deltas00000.zip and so on nor delta00000.dat; name the folder that does, or get "
-                f"them from {SOURCE}"
-            )
 
     def _add(self, file: Path) -> None:
         try:
@@ -78,18 +86,19 @@ class DeltaFiles:
                 raise InputError(f"{file} has {size} bytes, so its download failed; get it again from {SOURCE}")
             if not is_zip(file):
                 raise InputError(_no_zip(file))
-            archive = ZipArchive(file, lambda name: _DELTA.fullmatch(name) is not None, "deltas (delta00000.dat)")
+            archive = ZipArchive(file, _is_delta, "deltas (delta00000.dat)", doubles=True)
         except InputError as error:
-            self.broken[file] = str(error)
+            text = str(error)
+            self.broken[file] = text if SOURCE in text else f"{text}; the original is in {SOURCE}"
             return
         except OSError as error:
             self.broken[file] = f"{file} cannot be read ({error.strerror or error}); make it readable"
             return
         self.zips.append(file)
         for number, name in enumerate(archive.names):
-            match = _DELTA.fullmatch(name)
-            assert match is not None
-            self._packed.setdefault(int(match[1]), (archive, number))
+            self._packed.setdefault(_number(name), (archive, number))
+        for name in sorted(archive.doubled):
+            self.doubled[_number(name)] = f"{file} holds two members called {name!r}; get it again from {SOURCE}"
 
     def __len__(self) -> int:
         return len(self._loose.keys() | self._packed.keys())
@@ -139,6 +148,13 @@ class DeltaFiles:
 
     def missing(self, index: int) -> str:
         """Why a delta is not there, and what to do."""
+        if index in self.doubled:
+            return self.doubled[index]
+        if not (self._loose or self._packed or self.broken or self.doubled):
+            return (
+                f"{self.path} holds neither deltas00000.zip and so on nor delta00000.dat; name the folder that does, "
+                f"or get them from {SOURCE}"
+            )
         name = zip_name(index)
         for file, reason in self.broken.items():
             if file.name == name:

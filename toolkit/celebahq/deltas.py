@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import bz2
+import contextlib
 import hashlib
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
 _CHANNELS = 3
+_MOST_BYTES = _CHANNELS * 2048 * 2048  # of the largest image there can be a delta for
+_PIECE = 1 << 20
 _TOKEN_VERSION = 0x80
 _TOKEN_FRAME = 1 + 8 + 16 + 32  # bytes: version, time, initial vector, HMAC-SHA256; between them blocks of 16
 
@@ -90,7 +94,7 @@ def decrypt(token: bytes, key: bytes, where: str, *, side: int = RESOLUTION) -> 
     except InvalidToken:
         raise WrongKeyError(
             f"{where} does not open: its photograph is not the original JPEG of CelebA (in-the-wild) byte for byte, or "
-            "the delta is damaged; use files that no program has saved again"
+            "the delta is damaged or that of another image; use files that no program has saved again"
         ) from None
     content = _decompress(compressed, _CHANNELS * side * side, where)
     return np.frombuffer(content, np.uint8).reshape(_CHANNELS, side, side)
@@ -124,19 +128,6 @@ def md5_of(pixels: NDArray[np.uint8]) -> str:
     return hashlib.md5(np.ascontiguousarray(pixels).data, usedforsecurity=False).hexdigest()
 
 
-def check_md5(pixels: NDArray[np.uint8], expected: str, what: str) -> None:
-    """Refuse pixels of another MD5.
-
-    Raises
-    ------
-    InputError
-        If ``md5_of(pixels)`` is not `expected`; `what` says whose pixels they are.
-    """
-    found = md5_of(pixels)
-    if found != expected:
-        raise InputError(f"{what}: the MD5 of the pixels is {found}, not {expected}; they are not the released ones")
-
-
 def _fernet(key: bytes) -> Fernet:
     """Cipher of a key."""
     try:
@@ -159,13 +150,20 @@ def _is_token(token: bytes) -> bool:
 
 
 def _decompress(compressed: bytes, size: int, where: str) -> bytes:
-    """Content of one bz2 stream, which must be of `size` bytes; never makes more than that and one byte."""
+    """Content of one bz2 stream, which must be of `size` bytes; of more, little is kept."""
     decompressor = bz2.BZ2Decompressor()
     try:
         content = decompressor.decompress(compressed, size + 1)
     except OSError:
         raise InputError(f"{where} holds no bz2 stream; it is not a delta of CelebA-HQ") from None
-    if len(content) > size:
+    length = len(content)
+    with contextlib.suppress(OSError):  # a damaged stream is no image of another size
+        while size < length <= _MOST_BYTES and not (decompressor.eof or decompressor.needs_input):
+            length += len(decompressor.decompress(b"", _PIECE))
+    side = math.isqrt(length // _CHANNELS)
+    if length != size and decompressor.eof and length == _CHANNELS * side**2 and side & (side - 1) == 0 < side:
+        raise InputError(f"{where} is the delta of an image of {side}x{side} pixels; pass --delta-side {side}")
+    if length > size:
         raise InputError(f"{where} holds more than {size} bytes of pixels; it is not a delta of this resolution")
     if len(content) < size or not decompressor.eof or decompressor.unused_data:
         raise InputError(

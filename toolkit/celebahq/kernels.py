@@ -45,7 +45,7 @@ def _compiled() -> SimpleNamespace:
         raise InputError("this needs the package numba; install it with pip install 'growgan[celebahq]'") from None
     start = time.perf_counter()
 
-    def compile_(function: Callable[..., None], signature: str, keep: bool) -> Callable[..., None]:
+    def compile_(function: Callable[..., None], signature: str | list[str], keep: bool) -> Callable[..., None]:
         return numba.njit(signature, cache=keep, nogil=True, error_model="numpy")(function)
 
     functions = {}
@@ -58,7 +58,7 @@ def _compiled() -> SimpleNamespace:
 
 
 def weighted_sums(
-    rows: NDArray[np.uint8],
+    rows: NDArray[np.uint8] | NDArray[np.float32],
     first: NDArray[np.int64],
     weights: NDArray[np.float32],
     number: NDArray[np.int64],
@@ -70,7 +70,7 @@ def weighted_sums(
 
     Parameters
     ----------
-    rows : ndarray of uint8, shape (old, n)
+    rows : ndarray of uint8, or of float32 with whole numbers from 0 to 255, shape (old, n)
     first, number : ndarray of int64, shape (new,)
         The old rows that a new one is made of.
     weights : ndarray of float32, shape (new, most)
@@ -115,7 +115,7 @@ def warp_part(
     map_y: NDArray[np.float64],
     first_column: int,
     first_row: int,
-    out: NDArray[np.uint8],
+    out: NDArray[np.float32],
 ) -> None:
     """A part of an image that is taken from another one through a bilinear map, by bilinear interpolation.
 
@@ -128,8 +128,9 @@ def warp_part(
         The position in the image of column x and row y of the result is ``m0 + m1 x + m2 y + m3 x y``.
     first_column, first_row : int
         Column and row of the result with which `out` begins.
-    out : ndarray of uint8, shape (columns, 3, rows)
-        A part of the result, transposed. Positions outside of the image give black.
+    out : ndarray of float32, shape (columns, 3, rows)
+        A part of the result, transposed: whole numbers from 0 to 255, as `weighted_sums` wants each of them several
+        times. Positions outside of the image give black.
     """
     height, width = np.float64(pixels.shape[0] - 4), np.float64(pixels.shape[1] - 2)
     stride = np.uint64(pixels.shape[1])
@@ -143,19 +144,31 @@ def warp_part(
     shares = np.empty((2, rows), np.float64)
     x0, x1, x2, x3 = map_x
     y0, y1, y2, y3 = map_y
+    margin = 0.01  # far more than a position can be off by rounding
+    lines = np.empty((3, rows), np.float64)  # what all columns share: y, and its products
+    for j in range(rows):
+        y = np.float64(first_row + j)
+        lines[0, j], lines[1, j], lines[2, j] = y, x2 * y, y2 * y
     for column in range(columns):
         x = np.float64(first_column + column)
         start_x, start_y = x0 + x1 * x, y0 + y1 * x
         slant_x, slant_y = x3 * x, y3 * x
         for j in range(rows):
-            y = np.float64(np.int32(first_row) + np.int32(j))
-            at_x = start_x + x2 * y + slant_x * y
-            at_y = start_y + y2 * y + slant_y * y
+            at_x = start_x + lines[1, j] + slant_x * lines[0, j]
+            at_y = start_y + lines[2, j] + slant_y * lines[0, j]
             left, top = np.floor(at_x - 0.5), np.floor(at_y - 0.5)
             shares[0, j], shares[1, j] = at_x - 0.5 - left, at_y - 0.5 - top
-            place = (np.int32(top) + np.int32(1)) * step + np.int32(left) + np.int32(1)
-            within = (at_x >= 0.0) & (at_x < width) & (at_y >= 0.0) & (at_y < height)
-            places[j] = place if within else outside
+            places[j] = (np.int32(top) + np.int32(1)) * step + np.int32(left) + np.int32(1)
+        # Positions in a column lie on a straight line: if both of its ends are inside, all are.
+        ends_x = start_x + lines[1, 0] + slant_x * lines[0, 0], start_x + lines[1, -1] + slant_x * lines[0, -1]
+        ends_y = start_y + lines[2, 0] + slant_y * lines[0, 0], start_y + lines[2, -1] + slant_y * lines[0, -1]
+        inside_x = min(ends_x) > margin and max(ends_x) < width - margin
+        if not (inside_x and min(ends_y) > margin and max(ends_y) < height - margin):
+            for j in range(rows):
+                at_x = start_x + lines[1, j] + slant_x * lines[0, j]
+                at_y = start_y + lines[2, j] + slant_y * lines[0, j]
+                if not ((at_x >= 0.0) & (at_x < width) & (at_y >= 0.0) & (at_y < height)):
+                    places[j] = outside
         for j in range(rows):
             at = np.uint64(np.uint32(places[j]))  # unsigned: numba checks no sign
             cells[0, j], cells[1, j] = flat[at], flat[at + np.uint64(1)]
@@ -168,7 +181,7 @@ def warp_part(
                 c, d = np.int32((cells[2, j] >> shift) & byte), np.int32((cells[3, j] >> shift) & byte)
                 upper = np.float64(a) + np.float64(b - a) * shares[0, j]
                 lower = np.float64(c) + np.float64(d - c) * shares[0, j]
-                to[j] = np.uint8(np.int32(upper + (lower - upper) * shares[1, j]))  # cut, not rounded
+                to[j] = np.float32(np.int32(upper + (lower - upper) * shares[1, j]))  # cut, not rounded
 
 
 def blurred_rows(
@@ -282,9 +295,9 @@ def blend_colour(
 
 _U8, _U32, _F32 = "uint8[:,::1]", "uint32[:,::1]", "float32[:,::1]"
 _DOUBLES, _SINGLES, _INDICES, _FLAGS = "float64[::1]", "float32[::1]", "int64[::1]", "boolean[::1]"
-_SIGNATURES: dict[Callable[..., None], str] = {
-    weighted_sums: f"void({_U8}, {_INDICES}, {_F32}, {_INDICES}, {_U8})",
-    warp_part: f"void({_U32}, {_DOUBLES}, {_DOUBLES}, int64, int64, uint8[:,:,::1])",
+_SIGNATURES: dict[Callable[..., None], str | list[str]] = {
+    weighted_sums: [f"void({rows}, {_INDICES}, {_F32}, {_INDICES}, {_U8})" for rows in (_U8, _F32)],
+    warp_part: f"void({_U32}, {_DOUBLES}, {_DOUBLES}, int64, int64, float32[:,:,::1])",
     blurred_rows: f"void({_F32}, {_INDICES}, {_INDICES}, {_DOUBLES}, {_FLAGS}, {_FLAGS}, {_F32})",
     blend_blurred: f"void({_F32}, {_F32}, {', '.join([_INDICES] * 4)}, {_SINGLES}, {_SINGLES}, {_F32})",
     blend_colour: f"void({_F32}, float32, {_SINGLES}, {_SINGLES}, {_U8})",

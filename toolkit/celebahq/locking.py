@@ -99,16 +99,18 @@ def pairs_by_name(derived: Source) -> list[Pair]:
 def pairs_in_table(path: Path, derived: Source) -> list[Pair]:
     """Photographs from a CSV table with a header: ``file`` is the photograph, ``row`` or ``image`` the derived image.
 
+    An image may be listed once; a photograph, of which there are several images, more often.
+
     ``row`` is its number in the source, from 0, as in ``OUT.mapping.csv``; ``image`` its name. The order of the table
     is that of the deltas.
 
     Raises
     ------
     InputError
-        If the table cannot be read, or a line names no image or photograph; names the line.
+        If the table cannot be read, or a line names no image or photograph, or an image once more; names the line.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # as spreadsheets save it
             table = csv.DictReader(file)
             columns = table.fieldnames or []
             lines = list(table)
@@ -122,6 +124,7 @@ def pairs_in_table(path: Path, derived: Source) -> list[Pair]:
         )
     by_name = {derived[index].name: index for index in range(len(derived))} if "row" not in columns else {}
     pairs = []
+    line_of: dict[int, int] = {}  # image -> where it stands
     for number, line in enumerate(lines, start=2):
         photo, cell = str(line["file"] or ""), str(line.get("row") or line.get("image") or "")
         image = (int(cell) if cell.isdecimal() else -1) if "row" in columns else by_name.get(cell, -1)
@@ -129,6 +132,10 @@ def pairs_in_table(path: Path, derived: Source) -> list[Pair]:
             raise InputError(f"{path}, line {number}: {derived.path} holds no image {cell!r}; mend the table")
         if celeba_number(photo) is None or not photo.endswith(".jpg") or "/" in photo:
             raise InputError(f"{path}, line {number}: {photo[:60]!r} is no photograph of CelebA, such as 000001.jpg")
+        if line_of.setdefault(image, number) != number:
+            raise InputError(
+                f"{path}, line {number}: image {cell!r} stands in line {line_of[image]} already; list every image once"
+            )
         pairs.append(Pair(image, photo))
     if not pairs:
         raise InputError(f"{path} has no lines below its header; name every derived image and its photograph")

@@ -9,10 +9,12 @@ One line for every row, in their order, below a header:
 ``split``           part of CelebA that it belongs to: train, val or test
 ``proc_md5``        MD5 of the pixels (3, 1024, 1024) before the delta, by ``image_list.txt``
 ``final_md5``       MD5 of the released pixels, by ``image_list.txt``
-``match``           ``exact``: the row has that MD5; ``near``: it is within a few grey levels
+``match``           ``exact``: the row has that MD5; ``near``: its base is not the recipe's to the bit, and the delta
+                    was applied where it belongs to half a pixel; ``near?``: that could not be told
+``off_by``          of near rows, grey levels by which the base is off at least, as far as that shows
 
-Without deltas ``idx``, the MD5s and ``match`` are empty, and for photographs that are not CelebA's so are ``orig_idx``
-and ``split``.
+Without deltas ``idx``, the MD5s, ``match`` and ``off_by`` are empty, and for photographs that are not CelebA's so are
+``orig_idx`` and ``split``.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from toolkit.celebahq.image_list import split_of
 from toolkit.celebahq.subset import celeba_number
 from toolkit.ledger import Entry
 
-COLUMNS: Final = ("row", "idx", "orig_idx", "file", "split", "proc_md5", "final_md5", "match")
+COLUMNS: Final = ("row", "idx", "orig_idx", "file", "split", "proc_md5", "final_md5", "match", "off_by")
+MATCHES: Final = ("exact", "near", "near?")
+LARGE: Final = 8  # levels; rows that are off by more are worth a look
 
 
 def path_of(data_set: Path) -> Path:
@@ -46,6 +50,10 @@ def write(path: Path, entries: Iterable[Entry]) -> None:
 
 def _lines(entry: Entry) -> list[dict[str, Any]]:
     known: dict[str, Any] = {name: entry.details[name] for name in COLUMNS[1:] if name in entry.details}
+    near = entry.details.get("near")
+    if near is not None:
+        known["match"] = "near" if near["place_confirmed"] else "near?"
+        known["off_by"] = near["difference_at_least"]
     number = celeba_number(entry.path.partition("#")[0])
     if number is not None:
         known = {"orig_idx": number, "split": split_of(number), **known}
@@ -53,7 +61,16 @@ def _lines(entry: Entry) -> list[dict[str, Any]]:
 
 
 def count_matches(path: Path) -> dict[str, int]:
-    """Number of rows for each kind of match in a table, ``exact`` and ``near``; nothing without deltas."""
+    """Number of rows for each kind of match in a table, see `MATCHES`; nothing without deltas."""
+    found = Counter(line["match"] for line in _read(path))
+    return {match: found[match] for match in MATCHES} if set(found) - {""} else {}
+
+
+def far_off(path: Path) -> list[str]:
+    """Files of the near rows in a table whose base is seen to be off by more than `LARGE` levels."""
+    return [line["file"] for line in _read(path) if line["off_by"] and int(line["off_by"]) > LARGE]
+
+
+def _read(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
-        found = Counter(line["match"] for line in csv.DictReader(file))
-    return {match: found[match] for match in ("exact", "near")} if set(found) - {""} else {}
+        return list(csv.DictReader(file))

@@ -32,25 +32,28 @@ then the smaller change is taken. (Deciding such values by their neighbours was 
 
 A delta of which a fifth of the values changes by more than 64 levels does not improve its base but replaces it, so
 small changes are no better guess. All values of ``b + delta`` modulo 256 in [END, 255 - END] are then certain for
-``|e| < END``. The others, ``doubtful``, may belong to either end of the range, and that end is taken which is closer to
-the mean of the decided values around, unless the base would have to be off by much: of photographs put in the place of
-others, with ``|e| <= 5``, one value in a thousand is then wrong, and one in sixty if the sum were left to wrap.
+``|e| < END``. The others, ``doubtful``, may belong to either end of the range, and that end is taken which is closer
+to the mean of the decided values around, unless the base would have to be off by much: of photographs put in the
+place of others, with ``|e| <= 5``, one value in a thousand is then wrong, and one in sixty if the sum were left to
+wrap.
 
 **Is the base near at all?** A token opens with its own photograph alone, so the photograph is right; but landmarks,
-geometry or orientation may be wrong. A delta changes its base where that has edges, so base and delta are compared by
-phase correlation [1]_ twice: their signed details, which agree for a delta that sharpens, blurs, or replaces, and how
-busy they are, which agrees for details that the base does not have. A peak of either at no displacement confirms the
-place. A higher one elsewhere says that the base is displaced. Without a peak the base is another picture, unless the
-delta is as even as noise or a constant: such a delta says nothing of its place. That is recorded; the result is then no
-noise, but may show another part of the photograph. Sums far outside of [0, 255], many jumps between neighbours, more
-than half of all values outside, and differences of many levels wherever they show refuse a base as well. What cannot be
-seen: a base that is displaced by less than about four pixels of 1024 (by less than 30, where the delta replaces it or
-the face was enlarged many times), and an even shift of all levels where nothing is black or white.
+geometry or orientation may be wrong. `toolkit.celebahq.place` finds by how much base and delta are displaced against
+each other, and how surely; what follows from it:
 
-References
-----------
-.. [1] C. D. Kuglin, D. C. Hines, "The phase correlation image alignment method", Proc. IEEE Int. Conf. on Cybernetics
-   and Society, 1975, pp. 163-165.
+- ``place_confirmed``: the displacement is less than half a pixel, and would have been seen if it were more: two
+  standard errors are within the half pixel too;
+- refused: the displacement is more than `DISPLACED` for sure, and the delta agrees with the base clearly less where
+  it would be applied than there (so edges would be seen twice);
+- refused: the delta has details all over the picture, unevenly, as pictures have, or replaces the base, and agrees
+  with the base nowhere;
+- else the row is near and its place not confirmed. Deltas that say nothing of their place are noise, light, and edits
+  of a small part of the picture.
+
+Sums far outside of [0, 255], many jumps between neighbours, more than half of all values outside, and differences of
+many levels wherever they show refuse a base as well. What cannot be seen: an even shift of all levels where nothing
+is black or white; and, confirmed or not, a displacement below half a pixel, or one that varies over the picture (a
+turn, another size) and is nought in the mean.
 """
 
 from __future__ import annotations
@@ -62,6 +65,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import InputError
+from toolkit.celebahq.place import Place, detail, far_candidates, locate
 
 REACH: Final = 16  # levels by which a near base may be off anywhere, however little is seen
 MOST_REACH: Final = 48
@@ -77,9 +81,12 @@ _MOST_JUMPS = 0.02  # share of neighbours that differ by more than half of the r
 _SHOWN = 5e-4  # share of values that must leave the range to tell a difference
 _MOST_LEVELS = 8  # half of the sums that leave the range by a small change are off by no more, if the base is near
 
-_SEEN = (512, 128)  # sides of the pictures that are compared: fine details, and those of small faces enlarged
-_PLACE = 2  # of these pixels that a peak may be off: enhancement moves edges a little
-_PEAK = 9.0  # times the root mean square of the correlation; noise of 512x512 pixels reaches 5.5
+DISPLACED: Final = 0.75  # pixels by which a base must be displaced for sure to be refused
+CONFIRMED: Final = 0.5  # pixels within which the place must be, by two standard errors, to be confirmed
+_PEAK = 6.0  # times the root mean square: from there on a peak is none of noise, which reaches 5
+_CLEAR_PEAK = 9.0  # and from there on it is evidence enough to refuse
+_WORSE = 0.8  # share of the agreement at the peak that a delta may have here at most, to be refused
+_DETAIL = 1.5  # levels by which neighbours in a third of a delta differ, to be refused if the base has nothing of it
 _EVEN = 0.18  # variation of the mean change over tiles, relative to its mean; noise has up to 0.15, details 0.35 to 1.4
 
 Values = NDArray[np.int16]
@@ -104,8 +111,9 @@ def apply_near(
         ``resolved``: values that would have wrapped around; ``doubtful``: values decided by those around them;
         ``contradicting``: values off by more than `REACH` for certain; ``difference_at_least``: levels by which the
         base is off, as far as small changes that leave [0, 255] tell (99th percentile; 0 if there is none); ``reach``;
-        ``mean_change``: mean of ``|d|``; ``place``: peak at no displacement, and the highest one elsewhere;
-        ``place_confirmed``: whether the former says that the place is right.
+        ``mean_change``: mean of ``|d|``; ``displacement``: of the base against the delta, (down, right) in pixels, and
+        its standard error ``displacement_error``, both None if they cannot be told; ``peak``: height of the peak that
+        tells it, over noise; ``place_confirmed``: whether a displacement of half a pixel or more is ruled out.
 
     Raises
     ------
@@ -114,14 +122,11 @@ def apply_near(
     """
     change = delta.view(np.int8).astype(np.int16)
     sums = base + change
-    place, elsewhere = _peaks(base, change)
-    peaks = f"(peaks: {place:.1f} here, {elsewhere:.1f} elsewhere)"
-    confirmed = _stands_out(place, elsewhere)
-    if elsewhere >= _PEAK and elsewhere > 1.3 * place:
-        raise _not_near(where, f"the delta fits another place of the picture {peaks}")
     replaces = float(np.mean(np.abs(change) > _LARGE)) > _MOST_LARGE
-    if not confirmed and (replaces or _variation(change) > _EVEN):
-        raise _not_near(where, f"base and delta have no edges in common {peaks}")
+    place = locate(base, delta)
+    confirmed = _is_confirmed(place)
+    if not confirmed:
+        _check_place(base, delta, place, replaces, where)
     if replaces:
         wrapped = sums & 255
         at_ends = (wrapped < END) | (wrapped > 255 - END)
@@ -134,6 +139,7 @@ def apply_near(
         values, doubtful = _signed(sums, change, reach), np.zeros((), np.bool_)
     pixels = values.astype(np.uint8)
     resolved = int(np.count_nonzero(pixels != base + delta))
+    known = place.peak >= _PEAK and place.error < 1
     _check_quiet(base, pixels, resolved, outside, where)
     return pixels, {
         "resolved": resolved,
@@ -142,7 +148,9 @@ def apply_near(
         "difference_at_least": seen,
         "reach": reach,
         "mean_change": round(float(np.abs(change).mean()), 2),
-        "place": [round(place, 1), round(elsewhere, 1)],
+        "peak": round(place.peak, 1),
+        "displacement": [round(place.down, 2), round(place.right, 2)] if known else None,
+        "displacement_error": round(place.error, 2) if known else None,
         "place_confirmed": confirmed,
     }
 
@@ -198,59 +206,34 @@ def _jumps(pixels: NDArray[np.uint8]) -> float:
 
 def _not_near(where: str, reason: str) -> InputError:
     return InputError(
-        f"{where}: the pixels made from the photograph are not those that the delta was made for, nor near them: "
-        f"{reason}; use the landmarks of the in-the-wild photographs (list_landmarks_celeba.txt)"
+        f"{where}: the pixels made from the photograph are not near those that the delta was made for, as far as "
+        f"can be told: {reason}; the landmarks may be wrong (use list_landmarks_celeba.txt of the photographs in the "
+        "wild), the delta of another image, or its edit one that cannot be checked; leave the image out (--skip-bad)"
     )
 
 
-def _peaks(base: NDArray[np.uint8], change: Values) -> tuple[float, float]:
-    """Highest correlation of base and delta at about no displacement, and at any other, over that of noise.
-
-    Of details and of how busy the two are, the one with the clearer peak; of the sizes, the first at which one stands
-    out.
-    """
-    place = elsewhere = 0.0
-    for side in _SEEN:
-        picture, changes = (_seen(plane.mean(axis=0, dtype=np.float32), side) for plane in (base, change))
-        busy = np.log1p(_steepness(picture)), np.log1p(np.abs(changes) + _steepness(changes))
-        found = [_peak(_detail(picture, 9), _detail(changes, 9)), _peak(_detail(busy[0], 31), _detail(busy[1], 31))]
-        place, elsewhere = max(found, key=max)
-        if _stands_out(place, elsewhere) or _stands_out(elsewhere, place):
-            break
-    return place, elsewhere
+def _is_confirmed(place: Place) -> bool:
+    return place.peak >= _PEAK and place.distance + 2 * place.error < CONFIRMED
 
 
-def _stands_out(peak: float, other: float) -> bool:
-    return peak >= _PEAK and 1.3 * peak > other
+def _is_displaced(place: Place) -> bool:
+    surely = place.distance - 3 * place.error > DISPLACED and place.error < 1
+    return surely and place.peak >= _CLEAR_PEAK and place.here < _WORSE * place.peak
 
 
-def _peak(one: Plane, other: Plane) -> tuple[float, float]:
-    """Phase correlation of two pictures of one size: the highest value about the middle, and elsewhere."""
-    window = np.outer(np.hanning(one.shape[0]), np.hanning(one.shape[1])).astype(np.float32)
-    cross = np.fft.rfft2(one * window) * np.conj(np.fft.rfft2(other * window))
-    size = np.abs(cross)
-    floor = 1e-3 * float(size.mean())
-    if floor < 1e-12:  # one of them is without any detail
-        return 0.0, 0.0
-    surface = np.abs(np.fft.irfft2(cross / (size + floor), one.shape))
-    away = [np.minimum(np.arange(side), side - np.arange(side)) > _PLACE for side in surface.shape]
-    far = away[0][:, None] | away[1]
-    noise = float(np.sqrt(np.square(surface[far]).mean()))
-    return float(surface[~far].max()) / noise, float(surface[far].max()) / noise
-
-
-def _seen(plane: Plane, side: int) -> Plane:
-    side = min(side, *plane.shape)
-    return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _detail(plane: Plane, width: int) -> Plane:
-    return plane - np.asarray(cv2.blur(plane, (width, width)), np.float32)
-
-
-def _steepness(plane: Plane) -> Plane:
-    across, down = (np.diff(plane, axis=axis, append=plane.take([-1], axis)) for axis in (0, 1))
-    return np.hypot(across, down)
+def _check_place(base: NDArray[np.uint8], delta: NDArray[np.uint8], place: Place, replaces: bool, where: str) -> None:
+    """Refuse a base that is displaced, or that has nothing in common with a delta full of details."""
+    if _is_displaced(place):
+        raise _not_near(where, f"the delta fits {place.distance:.1f} pixels away (+-{place.error:.2f})")
+    for down, right in far_candidates(base, delta):
+        moved = locate(np.roll(base, (-down, -right), (1, 2)), delta)
+        found = moved.peak >= _CLEAR_PEAK and moved.distance < 2 and moved.error < 1
+        if found and np.hypot(down, right) > 4 and moved.peak > 2 * place.peak:
+            raise _not_near(where, f"the delta fits about {np.hypot(down, right):.0f} pixels away")
+    if place.peak < _PEAK:
+        change = delta.view(np.int8).astype(np.int16)
+        if replaces or (detail(delta) > _DETAIL and _variation(change) > _EVEN):
+            raise _not_near(where, "base and delta have no edges in common")
 
 
 def _variation(change: Values) -> float:

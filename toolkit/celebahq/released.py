@@ -1,15 +1,18 @@
 """CelebA-HQ as it was released: the photographs of CelebA, their landmarks, and a delta for each of 30,000 of them.
 
-For every row of ``image_list.txt``: the photograph is decoded and rendered by the recipe of 2017, which gives ``proc``;
-its delta is opened with a key made from the photograph's bytes, and added. Two checksums decide what the result is:
+For every row of ``image_list.txt``: the photograph is decoded and rendered by the recipe of 2017, which gives
+``proc``; its delta is opened with a key made from the photograph's bytes, and added. Two checksums decide what the
+result is:
 
 ``exact``
     The result has the ``final_md5`` of the list: it is the released image, to the bit.
 ``near``
     Ours has not the ``proc_md5`` of the list, since another decoder or resampler was at work, but is near it. The delta
-    is applied so that nothing wraps around, see `toolkit.celebahq.nearness`, and the ledger holds the evidence.
+    is applied so that nothing wraps around, see `toolkit.celebahq.nearness`, and the ledger holds the evidence, such as
+    whether the delta is seen to belong where it was applied (``place_confirmed``).
 
-Anything else is a bad image: a wrong photograph, delta or landmark never ends up as noise in a data set.
+Anything else is a bad image: a wrong photograph or delta never ends up as noise in a data set. Wrong landmarks are
+found out where the delta shows them; where it does not, the row is near and its place not confirmed.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from toolkit.sources import Item, Rendered, file_stamp
 
 LIST = "image_list.txt"
 RELEASED_LIST_MD5 = "775f1ed78779f521f3229ca4c986799d"
+_END_OF_JPEG = b"\xff\xd9"
 _NEIGHBOURS = (-1, 1, -1000, 1000)  # images whose delta may have been mistaken for this one
 
 
@@ -180,7 +184,7 @@ class Released(sources.Source):
             if deltas.md5_of(final) != row.final_md5:
                 raise InputError(
                     f"{where}: image and delta have their checksums, but their sum has not the final_md5 of line "
-                    f"{row.index + 2} of {self.list_path}; list and deltas must be of one set, get {LIST} again"
+                    f"{row.line} of {self.list_path}; list and deltas must be of one set, get {LIST} again"
                 )
         else:
             final, evidence = self._near(planes, delta, row, base_md5, where)
@@ -212,18 +216,24 @@ class Released(sources.Source):
 
     def _why_locked(self, row: Row, token: bytes, where: str, error: InputError) -> InputError:
         """Better reason for a delta that does not open, if one is to be found."""
-        width, height = upright_size(self.originals.read(row.original_file), where)
+        jpeg = self.originals.read(row.original_file)
+        if not jpeg.rstrip(b"\0\r\n").endswith(_END_OF_JPEG):
+            return InputError(
+                f"{where} ends in the middle of the picture: its download or copy was cut short at {len(jpeg)} bytes; "
+                f"get it again from {originals.SOURCE}"
+            )
+        width, height = upright_size(jpeg, where)
         if (width, height) == ALIGNED_SIZE:
             return InputError(
                 f"{where} is an aligned image of {width}x{height} pixels; the deltas open with the photographs in the "
                 f"wild alone; get them from {originals.SOURCE}"
             )
-        for step in _NEIGHBOURS:
-            other = row.index + step
-            if 0 <= other < len(self.rows) and self._opens(self.rows[other], token):
+        neighbours = {row.index + step for step in _NEIGHBOURS}
+        for other in self.rows:
+            if other.index in neighbours and self._opens(other, token):
                 return InputError(
-                    f"{self.deltas.where(row.index)} is the delta of image {other} under a wrong name; it should be "
-                    f"called {member_name(other)}; get it again as it was released"
+                    f"{self.deltas.where(row.index)} is the delta of image {other.index} under a wrong name; it should "
+                    f"be called {member_name(other.index)}; get it again as it was released"
                 )
         return InputError(f"{where}: {error}")
 

@@ -171,7 +171,7 @@ def warp(image: NDArray[np.uint8], quad: NDArray[np.float32], side: int, supersa
         for left in range(0, side, _PART):
             part = slice(left, left + _PART)
             begin, end = first[part][0], (first[part] + number[part])[-1]
-            large_part = np.empty((end - begin, 3, rows), np.uint8)
+            large_part = np.empty((end - begin, 3, rows), np.float32)
             compiled.warp_part(packed, map_x, map_y, begin, start, large_part)
             flat = large_part.reshape(end - begin, -1)
             compiled.weighted_sums(flat, first[part] - begin, weights[part], number[part], columns[part])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,13 @@ import click
 from click.core import ParameterSource
 
 from datasets import console
+from datasets.errors import InputError
 from datasets.formats import writer_module
 from toolkit import estimate as estimation
 from toolkit.build import build
-from toolkit.celebahq import mapping
+from toolkit.celebahq import checks, mapping
 from toolkit.celebahq.command_line import (
+    LANDMARKS,
     Best,
     Request,
     choice_options,
@@ -40,6 +41,7 @@ from toolkit.command_line import (
     storage_options,
     usage_errors,
 )
+from toolkit.engine.journal import path_of as journal_of
 from toolkit.engine.output import Output
 from toolkit.engine.workers import num_cores
 from toolkit.options import Options
@@ -116,7 +118,8 @@ def command(
     With --deltas it is CelebA-HQ itself. CELEBA holds the photographs in the wild (img_celeba/000001.jpg and so on) and
     list_landmarks_celeba.txt; all files are checked before the first image is made. Rows whose pixels have the MD5 of
     the released image are exact. The others, of which a modern decoder changes a grey level here and there, are near,
-    and the ledger holds the evidence; --strict refuses them.
+    or "near?" where nothing shows that the delta was made for this place of the photograph; the ledger holds the
+    evidence, and --strict refuses them.
 
     Without --deltas CELEBA is any source of photographs, of CelebA or your own. Every face goes through the stages of
     the paper's appendix C, gets a score for its quality, and the best are kept.
@@ -137,21 +140,40 @@ def command(
     check_json(json_to)
     wanted = Request(**request)
     place = Output(path=out, shards=shards, encoding=encoding, overwrite=overwrite)
+    _check_output(place, celeba, encoding, dry_run=dry_run)
+    checked: dict[str, Any] = {}
+    source: Source
     choice: dict[str, Any] = {"skip_bad": skip_bad, "max_skipped": max_skipped, "shuffle": shuffle}
     if deltas is not None:
         _refuse_given(_WITHOUT_DELTAS, "--deltas has decided it already; leave it out")
         resolution = wanted.resolution if _is_given("resolution") else delta_side
         options = options_of(resolution, 0, "source", **choice)
-        landmarks = None if wanted.landmarks is None else Path(wanted.landmarks)
-        whole = Released(celeba, deltas, landmarks=landmarks, strict=strict, side=delta_side, resolution=resolution)
-        source = _checked(whole, chosen_numbers_of(whole, split, subset), options, jobs or num_cores())
+        whole = Released(
+            celeba,
+            deltas,
+            landmarks=_landmarks_file(wanted.landmarks),
+            strict=strict,
+            side=delta_side,
+            resolution=resolution,
+        )
+        numbers = chosen_numbers_of(whole, split, subset)
+        report = checks.check(whole, numbers, jobs=jobs or num_cores(), progress=console.progress)
+        console.say(report.table())
+        checked = {"checks": report.to_json()}
+        try:
+            report.require_good(skip_bad=options.skip_bad, max_skipped=options.max_skipped)
+        except InputError as error:
+            if json_to:
+                console.write_json(json_to, {**checked, "error": str(error)})
+            raise
+        source = Subset(whole, numbers)
     else:
         _refuse_given(("strict", "delta_side"), "it needs --deltas")
         options = options_of(wanted.resolution, best, order, **choice)
         photos = photos_in(celeba)
         source = Subset(photos, chosen_numbers_of(photos, split, subset))
     if dry_run:
-        _estimate(source, wanted, celeba, place, options, jobs, json_to, portraits=deltas is None)
+        _estimate(source, wanted, celeba, place, options, jobs, json_to, checked, portraits=deltas is None)
         return
     if deltas is None:
         source = wanted.portraits(source, celeba)
@@ -166,21 +188,39 @@ def command(
             tables={mapping.path_of(out): mapping.write},
         )
     matches = mapping.count_matches(mapping.path_of(out))
+    far_off = mapping.far_off(mapping.path_of(out))
     facts = [("mapping", mapping.path_of(out)), *((name, f"{number:,} rows") for name, number in matches.items())]
+    if far_off:
+        some = ", ".join(far_off[:3]) + (", ..." if len(far_off) > 3 else "")
+        facts.append((f"off by over {mapping.LARGE}", f"{len(far_off):,} rows, worth a look: {some}"))
     console.say(facts_table([*summary.table(), *facts]))
     if json_to:
-        about = {"mapping": str(mapping.path_of(out)), "matches": matches}
-        console.write_json(json_to, {**summary.to_json(), **about})
+        about = {"mapping": str(mapping.path_of(out)), "matches": matches, "far_off": far_off}
+        console.write_json(json_to, {**summary.to_json(), **about, **checked})
 
 
-def _checked(whole: Released, numbers: Sequence[int], options: Options, jobs: int) -> Source:
-    """What is wanted of CelebA-HQ, after everything was checked."""
-    from toolkit.celebahq import checks  # only now: without deltas it is not needed
+def _check_output(output: Output, celeba: Path, encoding: str | None, *, dry_run: bool) -> None:
+    """Refuse, before anything is looked at, a data set that cannot be written."""
+    allowed = writer_module(output.path).ENCODINGS
+    if encoding is not None and encoding not in allowed:
+        raise click.UsageError(
+            f"--encoding {encoding}: {output.path.suffix.lower()} files store pixels as {', '.join(allowed)} alone; "
+            "leave it out, or name an OUT.lmdb"
+        )
+    output.check_read(celeba)
+    output.check_place(may_exist=dry_run or journal_of(output.path).exists())
 
-    report = checks.check(whole, numbers, jobs=jobs, progress=console.progress)
-    console.say(report.table())
-    report.require_good(skip_bad=options.skip_bad, max_skipped=options.max_skipped)
-    return Subset(whole, numbers)
+
+def _landmarks_file(given: str | None) -> Path | None:
+    """File of landmarks, for which a detector will not do."""
+    from toolkit.celebahq.faces import detectors  # only now: help needs none of it
+
+    if given is not None and given.partition(":")[0] in detectors.names() and not Path(given).exists():
+        raise click.UsageError(
+            f"--landmarks {given}: the deltas are made for the landmarks of CelebA, and a detector places others; name "
+            f"its {LANDMARKS}, or leave --landmarks out if that lies in CELEBA"
+        )
+    return None if given is None else Path(given)
 
 
 def _refuse_given(names: tuple[str, ...], why: str) -> None:
@@ -203,6 +243,7 @@ def _estimate(
     options: Options,
     jobs: int | None,
     json_to: str | None,
+    checked: dict[str, Any],
     *,
     portraits: bool,
 ) -> None:
@@ -214,5 +255,5 @@ def _estimate(
     )
     console.say(facts_table(estimate.table()))
     if json_to:
-        console.write_json(json_to, estimate.to_json())
+        console.write_json(json_to, {**estimate.to_json(), **checked})
     estimate.check_fits(output)

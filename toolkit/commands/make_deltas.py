@@ -14,7 +14,6 @@ from toolkit.command_line import (
     check_resolution,
     facts_table,
     interruptible,
-    jobs_option,
     json_option,
 )
 from toolkit.engine.workers import num_cores
@@ -29,7 +28,7 @@ from toolkit.engine.workers import num_cores
     type=PATH,
     metavar="FILE",
     help="CSV: the photograph (column file) of every image (column row, from 0, or image, its name), such as the "
-    "OUT.mapping.csv of build-celebahq. Default: 000001.png is made from 000001.jpg.",
+    "OUT.mapping.csv of build-celebahq; every image once. Default: 000001.png is made from 000001.jpg.",
 )
 @click.option("--landmarks", type=PATH, metavar="FILE", help="Landmarks, if not list_landmarks_celeba.txt in CELEBA.")
 @click.option(
@@ -41,7 +40,12 @@ from toolkit.engine.workers import num_cores
     metavar="N",
     help="Side of IMAGES in pixels. With another than the default, build-celebahq needs the same option.",
 )
-@jobs_option
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Threads; default one per core. Changes no pixel: the bytes differ each time, as deltas are salted.",
+)
 @json_option
 def command(
     celeba: Path,
