@@ -31,6 +31,7 @@ MODEL_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4
 _MIN_SCORE = 0.8  # OpenCV's example takes 0.9; false finds in photographs without faces end at 0.76
 _OVERLAP = 0.4  # of the smaller of two boxes: more is the same face
 _LONG_SIDES = (320, 640, 1280)  # pixels, in which a photograph is looked at, as far as it is not smaller
+_LEAST_SIDE = 16  # pixels; of narrower images OpenCV 4 has been seen to make up faces of any size
 _CLOSE_UPS = (320, 448)  # side of the oriented square around a face, when it is looked at again
 _MIRRORED = [1, 0, 2, 4, 3]  # order of the points in a mirrored image
 _MISSED = 0.2  # of a close-up's side; a find farther off its middle is another face
@@ -158,10 +159,15 @@ def _run(network: cv2.FaceDetectorYN, image: NDArray[np.uint8]) -> NDArray[np.fl
 
     The points begin with the person's right eye, which is left in the image: the order of `Face.points`.
     """
-    network.setInputSize((image.shape[1], image.shape[0]))
+    size = np.array([image.shape[1], image.shape[0]])
+    if min(size) < _LEAST_SIDE:
+        return np.zeros((0, 15))
+    network.setInputSize((int(size[0]), int(size[1])))
     _, found = network.detect(np.ascontiguousarray(image[..., ::-1]))  # OpenCV wants blue first
     rows: NDArray[np.float64] = np.zeros((0, 15)) if found is None else np.asarray(found, np.float64)
-    return rows[np.isfinite(rows).all(axis=1)]
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    middles, sides = rows[:, :2] + rows[:, 2:4] / 2, rows[:, 2:4]
+    return rows[((middles >= 0) & (middles <= size) & (sides <= 2 * size)).all(axis=1)]
 
 
 def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
