@@ -21,6 +21,12 @@ pytest.importorskip("numba")
 SHAPES = [(2, 16, 32, 8, 8), (1, 48, 16, 12, 8), (3, 32, 16, 8, 20)]  # N, in, out, H, W
 
 
+@pytest.fixture(autouse=True)
+def _narrow_layers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small tensors show as much as large ones."""
+    monkeypatch.setattr(winograd, "_LEAST_CHANNELS", 16)
+
+
 def plain(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return functional.conv2d(x, weight, bias, padding=1)
 
@@ -141,6 +147,14 @@ def test_no_weight_gradients_where_nobody_asks(monkeypatch: pytest.MonkeyPatch) 
     network(images.requires_grad_(), 5, 1.0).scores.sum().backward()
     assert not calls
     assert images.grad is not None
+
+
+def test_narrow_layers_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "_LEAST_CHANNELS", 128)
+    x, weight = torch.randn(1, 128, 8, 8), torch.randn(128, 128, 3, 3)
+    assert winograd.suits(x, weight)
+    assert not winograd.suits(x[:, :112], weight[:, :112])
+    assert not winograd.suits(x, weight[:112])
 
 
 def test_what_suits() -> None:

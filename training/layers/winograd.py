@@ -22,6 +22,7 @@ from torch import Tensor
 from training.layers import winograd_kernels as kernels
 from training.layers.winograd_kernels import planes
 
+_LEAST_CHANNELS = 128  # fewer leave too little in the products to pay for the transforms: at 16 and 32 it takes longer
 _SCRATCH = 4 << 20  # numbers in a transformed chunk: stays in the last level of cache
 
 _enabled = contextvars.ContextVar("winograd enabled", default=True)
@@ -32,8 +33,8 @@ def suits(x: Tensor, weight: Tensor, enlarged: int = 1) -> bool:
     """Whether `convolve` can do this convolution, and is expected to be faster.
 
     That is for float32 on a processor outside autocast, for kernels 3x3 on maps of 8x8 or more, where the sides are
-    multiples of 4 and the numbers of channels multiples of 16, and only if numba is installed. `enlarged` is how many
-    times larger than `x` the map is that will be convolved.
+    multiples of 4 and the numbers of channels multiples of 16 from 128 on, and only if numba is installed. `enlarged`
+    is how many times larger than `x` the map is that will be convolved.
     """
     height, width = (enlarged * side for side in x.shape[2:])
     return (
@@ -43,6 +44,7 @@ def suits(x: Tensor, weight: Tensor, enlarged: int = 1) -> bool:
         and weight.shape[2:] == (3, 3)
         and min(height, width) >= 8
         and height % 4 == width % 4 == 0
+        and min(weight.shape[:2]) >= _LEAST_CHANNELS
         and weight.shape[0] % kernels.LANES == weight.shape[1] % kernels.LANES == 0
         and not torch.is_autocast_enabled("cpu")
         and kernels.available()
