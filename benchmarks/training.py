@@ -31,7 +31,6 @@ import importlib
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -55,7 +54,6 @@ from datasets.levels import level_of
 from training import compute, growth
 from training.config import Config
 from training.feed import Shown
-from training.layers import winograd
 from training.state import TrainingState
 from training.step import update
 
@@ -69,10 +67,12 @@ def widths(resolution: int) -> list[int]:
     return [min(8192 // 2 ** (level - 1), 512) for level in range(2, level_of(resolution) + 1)]
 
 
-def ours(resolution: int, batch: int, device: torch.device, precision: compute.Precision) -> Step:
+def ours(
+    resolution: int, batch: int, device: torch.device, precision: compute.Precision, *, fewer_products: bool = True
+) -> Step:
     config = Config(
         growth=growth.Config(initial_resolution=resolution, batch=batch),
-        compute=compute.Config(precision=precision),
+        compute=compute.Config(precision=precision, winograd=fewer_products),
     )
     compute.set_up(device, config.compute)
     state = TrainingState(config, resolution, device)
@@ -82,13 +82,7 @@ def ours(resolution: int, batch: int, device: torch.device, precision: compute.P
 
 
 def plain(resolution: int, batch: int, device: torch.device, precision: compute.Precision) -> Step:
-    step = ours(resolution, batch, device, precision)
-
-    def without() -> None:
-        with winograd.enabled(False):
-            step()
-
-    return without
+    return ours(resolution, batch, device, precision, fewer_products=False)
 
 
 def void(_: object) -> None:
@@ -288,12 +282,13 @@ def as_child(name: str, path: str, resolution: str, device: str, precision: comp
     step = build(name, path, int(resolution), torch.device(device), precision)
     step()
     step()
-    on_gpu = torch.device(device).type == "cuda"
-    print(
-        torch.cuda.max_memory_allocated() / 2**20
-        if on_gpu
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    )
+    print(torch.cuda.max_memory_allocated() / 2**20 if torch.device(device).type == "cuda" else resident())
+
+
+def resident() -> float:
+    """MiB that this process had at most in memory; not of getrusage, which Linux lets begin at the parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def compare(
@@ -302,6 +297,8 @@ def compare(
     on = torch.device(device)
     steps = {name: build(name, path, resolution, on, precision) for name, path in programs.items()}
     counts = {name: operations(step) for name, step in steps.items()}  # the round that is not counted
+    if "plain" not in steps:
+        counts["plain"] = operations(build("plain", "", resolution, torch.device("meta"), "float32"))
     speed = peak(on, precision)
     walls: dict[str, list[float]] = {name: [] for name in steps}
     processor: dict[str, list[float]] = {name: [] for name in steps}
@@ -345,6 +342,7 @@ def parse_peer(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
 @click.option("--threads", type=int, default=torch.get_num_threads, help="Of the processor.  [default: all]")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32")
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
+@click.option("--plain/--no-plain", "with_plain", default=True, show_default=True, help="Time it as well.")
 @click.option("--memory/--no-memory", default=True, show_default=True, help="Measure memory in fresh processes.")
 @click.option("--child", hidden=True)
 def main(
@@ -354,6 +352,7 @@ def main(
     threads: int,
     precision: compute.Precision,
     device: str,
+    with_plain: bool,
     memory: bool,
     child: str | None,
 ) -> None:
@@ -361,7 +360,7 @@ def main(
         as_child(*json.loads(child))
         return
     torch.set_num_threads(threads)
-    programs = {"ours": "", "plain": "", **peers}
+    programs = {"ours": "", **({"plain": ""} if with_plain else {}), **peers}
     for resolution in resolutions:
         print(compare(programs, resolution, device, precision, rounds, memory), flush=True)
         print(f"{threads} threads, {precision}, load average {os.getloadavg()[0]:.1f}\n", flush=True)

@@ -104,7 +104,7 @@ class Extraction:
         self._caches.clear()
 
     def _cache_of(self, images: ImageSet) -> FeatureCache | None:
-        if self._folder is None:
+        if self._folder is None or images.passing:
             return None
         key = images.digest, images.resolution  # of images that are shrunk first, the digest is that of the large ones
         if key not in self._caches:

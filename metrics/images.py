@@ -32,6 +32,8 @@ class ImageSet(abc.ABC):
         What else a result says of the set, JSON-able: the seed of a generator, images that were left out.
     warnings : tuple of str
         What a reader of a value must know about the set.
+    passing : bool
+        The set will not be seen again, as that of a snapshot: its features are not kept on disk.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ImageSet(abc.ABC):
     resolution: int | None
     details: Mapping[str, Any] = {}
     warnings: tuple[str, ...] = ()
+    passing: bool = False
 
     @property
     @abc.abstractmethod

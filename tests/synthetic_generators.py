@@ -31,7 +31,7 @@ def foreign_class(module: str, name: str) -> type[Any]:
     return type(name, (), {"__module__": module, "__qualname__": name})
 
 
-def dump(value: Any, path: Path, *classes: type[Any], write: Any = None) -> Path:
+def dump(value: Any, path: Path, *classes: type[Any], write: Any = None, protocol: int = 4) -> Path:
     """Pickle `value` while the modules of the classes exist."""
     modules = {}
     for one in classes:
@@ -41,7 +41,7 @@ def dump(value: Any, path: Path, *classes: type[Any], write: Any = None) -> Path
         setattr(modules[one.__module__], one.__name__, one)
     with mock.patch.dict(sys.modules, modules):
         if write is None:
-            path.write_bytes(pickle.dumps(value, protocol=4))
+            path.write_bytes(pickle.dumps(value, protocol=protocol))
         else:
             write(value, path)
     return path
@@ -81,27 +81,47 @@ def tensorflow_variables(rng: np.random.Generator, arguments: Mapping[str, Any],
 
 
 def tensorflow_pickle(
-    path: Path, arguments: Mapping[str, Any], variables: Sequence[Mapping[str, Any] | None], function: str = "G_paper"
+    path: Path,
+    arguments: Mapping[str, Any],
+    variables: Sequence[Mapping[str, Any] | None],
+    function: str = "G_paper",
+    writer: str = "2018",
 ) -> Path:
-    """The pickle of (G, D, Gs); `variables` are those of G and Gs, or of the one network."""
-    network = foreign_class("tfutil", "Network")
+    """The pickle of (G, D, Gs); `variables` are those of G and Gs, or of the one network.
+
+    `writer` is ``2018``, ``stylegan`` (the same networks in its repository, in whose code kernels lie another way) or
+    ``python 2`` (protocol 2, all text as bytes).
+    """
+    network = foreign_class(*(("dnnlib.tflib.network" if writer == "stylegan" else "tfutil"), "Network"))
+    old = writer == "python 2"
+
+    def told(value: Any) -> Any:
+        if old and isinstance(value, dict):
+            return {told(key): told(one) for key, one in value.items()}
+        return value.encode() if old and isinstance(value, str) else value
+
+    def lying(name: str, value: Any) -> Any:
+        return value.swapaxes(2, 3) if writer == "stylegan" and name.endswith("Conv0_up/weight") else value
 
     def make(build: str, values: Mapping[str, Any]) -> Any:
         made = network()
-        made.__dict__.update(
-            version=2,
-            name="net",
-            static_kwargs=dict(arguments),
-            build_module_src="raise SystemExit('the source was run')\n",
-            build_func_name=build,
-            variables=list(values.items()),
-        )
+        state = {
+            "version": 2,
+            "name": "net",
+            "static_kwargs": dict(arguments),
+            "build_module_src": "raise SystemExit('the source was run')\n",
+            "build_func_name": build,
+            "variables": [(told(name), lying(name, value)) for name, value in values.items()],
+        }
+        made.__dict__.update(state)
+        network.__getstate__ = lambda self: told(self.__dict__)
         return made
 
+    protocol = 2 if old else 4
     if len(variables) == 1:
-        return dump((make(function, variables[0] or {}),), path, network)
+        return dump((make(function, variables[0] or {}),), path, network, protocol=protocol)
     first, last = (make(function, values or {}) for values in variables)
-    return dump((first, make("D_paper", {"lod": np.float32(0)}), last), path, network)
+    return dump((first, make("D_paper", {"lod": np.float32(0)}), last), path, network, protocol=protocol)
 
 
 def gan_zoo_state(

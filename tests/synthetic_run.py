@@ -1,7 +1,7 @@
 """A run directory as training writes it, made without training: plausible curves, and crops of a photograph as samples.
 
 The numbers are drawn, not measured; they serve to look at the report and to test it.
-Run as a script, it makes one to look at: ``python tests/synthetic_run.py OUT [--ticks N] [--stop-at SHARE]``.
+Run as a script, it makes one to look at: ``python tests/synthetic_run.py OUT [--ticks N] [--events]``.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ def tick_rows(ticks: int, shown: int, random: np.random.Generator) -> list[dict[
                 "drift": 1e-3 * (middle + gap / 2) ** 2,
                 "score_real": middle + gap / 2,
                 "score_fake": middle - gap / 2,
+                "grad_norm_d": 3 * penalty**0.5 * random.lognormal(0, 0.2),
+                "grad_norm_g": 0.4 * random.lognormal(0, 0.2) * math.exp(images / 400_000),
                 "images_per_sec": speed,
                 "seconds": seconds,
                 "peak_memory_mib": 400 + 90 * level,
@@ -128,6 +130,26 @@ def evaluation_rows(count: int, shown: int, random: np.random.Generator) -> list
         rows.append(swd_result(images, levels))
         rows.append(ms_ssim_result(images, 0.214 + 0.5 * math.exp(-images / 50_000) + 0.006 * random.normal(), 0.208))
     return rows
+
+
+def event_rows() -> list[dict[str, Any]]:
+    """Two roll-backs, a collapse that was let be, and warnings close together."""
+    far = "SWD 91.2, 30.1 at 240000 images shown by 260000 images shown"
+    return [
+        event(52_000, "the gradient penalty exploded: 4.1e+03, beyond 1000 by 52000 images shown", 40_000, 0.5),
+        event(131_000, "training diverged: loss_d, penalty not finite by 131000 images shown", 120_000, 0.25),
+        event(133_000, "the discriminator's scores exploded: 1.2e+04 apart, beyond 10000 by 133000 images shown"),
+        event(136_000, "the discriminator's scores exploded: 1.6e+04 apart, beyond 10000 by 136000 images shown"),
+        event(260_000, f"samples got much worse: {far}"),
+    ]
+
+
+def event(images: int, found: str, back_to: int | None = None, factor: float = 1.0) -> dict[str, Any]:
+    row: dict[str, Any] = {"images": images, "seconds": images / 900, "found": found, "done": "went on"}
+    if back_to is not None:
+        done = f"back to {back_to} images shown, learning rates times {factor:g} from now on"
+        row |= {"done": done, "back_to": back_to}
+    return row
 
 
 def swd_result(images: int, levels: dict[str, float], floors: dict[str, float] | None = FLOORS) -> dict[str, Any]:
@@ -229,5 +251,10 @@ if __name__ == "__main__":
     parser.add_argument("--stop-at", type=float, default=1.0)
     parser.add_argument("--cell", type=int, default=32)
     parser.add_argument("--snapshots", type=int, default=21)
-    options = parser.parse_args()
-    write_run(options.out, ticks=options.ticks, stop_at=options.stop_at, cell=options.cell, snapshots=options.snapshots)
+    parser.add_argument("--evaluations", type=int, default=11)
+    parser.add_argument("--events", action="store_true")
+    given = vars(parser.parse_args())
+    with_events, out = given.pop("events"), given.pop("out")
+    write_run(out, **given)
+    if with_events:
+        write_lines(out / "events.jsonl", event_rows())

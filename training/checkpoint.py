@@ -114,6 +114,10 @@ def load(path: Path, groups: Collection[str] | None = None) -> Checkpoint:
             # Copied out of the memory map: a file cut short later would otherwise kill the process that reads on.
             tensors = {name: file.get_tensor(name).clone() for name in names}
     except SafetensorError as error:
+        if path.suffix != ".safetensors":
+            raise InputError(
+                f"{path} is no checkpoint of growgan; training/import_checkpoint.py reads those of other programs"
+            ) from None
         raise InputError(f"{path} is not a whole checkpoint ({_brief(error)}); use another one of the run") from None
     for group, digest in wanted.items():
         if _digest(tensors, group) != digest:

@@ -14,7 +14,9 @@ from types import ModuleType
 from typing import Any, Literal
 
 from datasets.errors import InputError
+from metrics import features, scores
 from training import architectures, compute, conditioning, ema, growth, guards, losses, presets
+from training.adam import BiasCorrection
 from training.architectures import pggan
 from training.losses import wgan_gp
 from training.pixels import Fading
@@ -28,6 +30,9 @@ class OptimizerConfig:
     ----------
     beta1, beta2, epsilon
         Adam's constants.
+    bias_correction
+        Where Adam's epsilon stands: ``moments``, beside what is corrected (Kingma and Ba's Algorithm 1), or ``rate``,
+        beside what is not (both released codes), see `training.adam`.
     reset
         Forget Adam's moments whenever a fade-in begins or ends (both released codes).
     discriminator_steps
@@ -41,6 +46,7 @@ class OptimizerConfig:
     beta1: float = 0.0
     beta2: float = 0.99
     epsilon: float = 1e-8
+    bias_correction: BiasCorrection = "moments"
     reset: bool = True
     discriminator_steps: int = 1
     updates: Literal["alternating", "joint"] = "alternating"
@@ -90,8 +96,17 @@ class SnapshotConfig:
         Keep the checkpoint with the lowest SWD as well, and the last one of every level that was left.
     columns, rows
         Layout of the sample grid.
+    metrics
+        What is measured of the averaged generator: names of `metrics.scores`, such as fid or kid besides these two.
     metric_images
-        Images on each side for the SWD and MS-SSIM of a snapshot; 0 measures nothing.
+        Images on each side for that; 0 measures nothing.
+    weights
+        Files of weights for networks of metrics on features, each ``FILE`` or ``NETWORK=FILE``; the published ones,
+        which are looked for and downloaded, where no file is named.
+    extractor
+        One network for all metrics on features, in place of each one's own.
+    report
+        Rewrite report.html after every snapshot.
     """
 
     every_kimg: float = 100.0
@@ -101,7 +116,11 @@ class SnapshotConfig:
     keep_levels: bool = True
     columns: int = 8
     rows: int = 4
+    metrics: tuple[str, ...] = ("swd", "ms-ssim")
     metric_images: int = 2048
+    weights: tuple[str, ...] = ()
+    extractor: str | None = None
+    report: bool = True
 
     def __post_init__(self) -> None:
         for name in ("every_kimg", "log_every_kimg"):
@@ -114,6 +133,17 @@ class SnapshotConfig:
                 raise InputError(f"snapshots.{name} must be from 1 to 100, got {getattr(self, name)}")
         if self.metric_images < 0 or self.metric_images == 1:
             raise InputError(f"snapshots.metric_images must be 0 or at least 2, got {self.metric_images}")
+        for name in self.metrics:
+            if scores.name_of(name) is None:
+                raise InputError(f"snapshots.metrics: there is no metric {name}{nearest(name, scores.names())}")
+        if self.extractor is not None and self.extractor not in features.names():
+            known = nearest(self.extractor, features.names())
+            raise InputError(f"snapshots.extractor: there is no network {self.extractor}{known}")
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The metrics by their full names, each once."""
+        return tuple(dict.fromkeys(scores.name_of(name) or name for name in self.metrics))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -26,10 +26,14 @@ class Config:
         ``step``: `decay` for every step, whatever its batch (paper, both released codes). ``images``: `decay` for
         every 16 images, so that the average spans the same number of images at every batch size (what the paper's
         comparison of batch sizes does, Table 1).
+    after
+        When it is updated. ``generator``: after every step of the generator (Theano release). ``discriminator``: after
+        every step of the discriminator, before the generator's (TensorFlow release).
     """
 
     decay: float = 0.999
     unit: Literal["step", "images"] = "step"
+    after: Literal["generator", "discriminator"] = "generator"
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.decay < 1.0:

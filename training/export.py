@@ -26,6 +26,7 @@ from training.exporting import FORMATS, Format, export
 )
 @click.option("--resolution", type=click.IntRange(min=4), metavar="R", help="Level; the one reached if not given.")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="Fixed number of images; any if not given.")
+@click.option("--bits", type=click.Choice(["32", "8"]), default="32", show_default=True, help="Of a graph's images.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 def cli(
     run: Path,
@@ -34,6 +35,7 @@ def cli(
     resolution: int | None,
     batch: int | None,
     *,
+    bits: str,
     overwrite: bool,
 ) -> None:
     """Write a run's averaged generator as OUT.safetensors, OUT.onnx and OUT.pt2 (torch.export), with OUT.json.
@@ -46,15 +48,26 @@ def cli(
     Examples:
       python training/export.py runs/demo demo
       python training/export.py runs/demo small --resolution 32 --format onnx --batch 1
+      python training/export.py runs/demo images --format onnx --bits 8
       python training/export.py celebahq.safetensors celebahq-1024 --format safetensors --format pt2
     """  # noqa: D301  # click wants its \b as the character
-    done = export(run, out, formats=formats or FORMATS, resolution=resolution, batch=batch, overwrite=overwrite)
+    done = export(
+        run,
+        out,
+        formats=formats or FORMATS,
+        resolution=resolution,
+        batch=batch,
+        bits=int(bits),
+        overwrite=overwrite,
+    )
     side = resolution_of(done.level)
     rows = [
         [str(file), f"{file.stat().st_size:,}", _shown(done.differences.get(kind))] for kind, file in done.files.items()
     ]
     console.say(console.table(rows, ["file", "bytes", "largest difference"]))
-    console.say(f"generator of {side}x{side}; differences are to its own images, whose range is [-1, 1]")
+    fading = "" if done.alpha == 1.0 else f", fading in (alpha {done.alpha:.3f})"
+    scale = "[-1, 1]" if bits == "32" else "[-1, 1], or of graphs [0, 255]"
+    console.say(f"generator of {side}x{side}{fading}; differences are to its own images, whose range is {scale}")
 
 
 def _shown(difference: float | None) -> str:

@@ -1,7 +1,7 @@
 """A trained generator for other programs: safetensors with its configuration, ONNX and torch.export.
 
-At one level and fully faded in. Every file is read back and must draw what the generator itself draws, from fixed
-latents, before any of them is published.
+At one level, fully faded in or as far as it has come. Every file is read back and must draw what the generator itself
+draws, from fixed latents, before any of them is published.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from training.checkpoint import Checkpoint
 from training.conditioning import one_hot
 from training.config import load_architecture
 from training.folder import read_checkpoint
+from training.pixels import to_uint8
 from training.randomness import latents
 from training.sampler import Sampler
 from training.settings import from_mapping
@@ -34,8 +35,14 @@ from training.settings import from_mapping
 Format = Literal["safetensors", "onnx", "pt2"]
 FORMATS: tuple[Format, ...] = ("safetensors", "onnx", "pt2")
 TOLERANCE = 1e-3  # an eighth of a step of an 8-bit image, of which 255 lie in [-1, 1]
-_PROBES = 2  # latents that are compared; a graph for any number cannot be made from one alone
+_PROBES = 2  # images that are compared; a graph for any number cannot be made from one latent alone
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+_FLOAT = {
+    "type": "float32",
+    "range": "nominally [-1, 1], not clipped",
+    "to_uint8": "clip(round(x * 127.5 + 127.5), 0, 255)",
+}
+_BYTES = {"type": "uint8", "range": "[0, 255]"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +53,8 @@ class Exported:
     ----------
     level : int
         log2 of the resolution.
+    alpha : float
+        Share of that level.
     files : dict of str to Path
         By format, and ``json``.
     differences : dict of str to float
@@ -53,6 +62,7 @@ class Exported:
     """
 
     level: int
+    alpha: float
     files: dict[str, Path]
     differences: dict[str, float]
 
@@ -64,6 +74,7 @@ def export(
     formats: Sequence[Format] = FORMATS,
     resolution: int | None = None,
     batch: int | None = None,
+    bits: int = 32,
     overwrite: bool = False,
 ) -> Exported:
     """Write the averaged generator of a run or checkpoint as OUT.safetensors, OUT.onnx, OUT.pt2, and OUT.json.
@@ -77,16 +88,18 @@ def export(
     formats : sequence of str
         Which of `FORMATS`.
     resolution : int, optional
-        Side of the level; None is the one that was reached, if it has faded in.
+        Side of the level; None is the one that was reached, with the share that it has reached.
     batch : int, optional
         Fixed size of the minibatch of the graphs; None leaves it open.
+    bits : {32, 8}
+        Images that the graphs give: float32, nominally in [-1, 1], or uint8.
     overwrite : bool
         Replace files that exist.
 
     Raises
     ------
     InputError
-        If the level was not reached or is still fading in, a package is not installed, a file exists or cannot be
+        If the level was not reached, a package is not installed, `out` has an ending, a file exists or cannot be
         written, or one draws other images than the generator.
     """
     formats = [one for one in FORMATS if one in formats]
@@ -95,37 +108,39 @@ def export(
             f"ONNX needs {' and '.join(missing)}, not installed: pip install 'growgan[export]', or leave it out with "
             "--format safetensors --format pt2"
         )
+    if out.suffix[1:] in (*FORMATS, "json"):
+        raise InputError(f"{out} has an ending, which the command adds; name it {out.with_suffix('')}")
     files = {kind: out.with_name(f"{out.name}.{kind}") for kind in (*formats, "json")}
     for file in files.values():
         check_writable(file, overwrite=overwrite)
     source, saved = read_checkpoint(path, groups=["average"])
-    level = _level(saved.facts, source, resolution)
-    trimmed = _trimmed(saved, source, level)
+    trimmed = _trimmed(saved, source, _level(saved.facts, source, resolution))
+    level, alpha = trimmed.facts["level"], trimmed.facts["alpha"]
     generator = _generator(trimmed, source)
     inputs = probes(generator, trimmed, batch or _PROBES)
-    fixed = graphs.FixedGenerator(generator, level)
+    wanted = graphs.eager(generator, level, alpha)(_first(inputs, _PROBES))
     with contextlib.ExitStack() as stack:  # published together, once all of them draw what they should
         partial = {kind: stack.enter_context(replacing(file)) for kind, file in files.items()}
         differences: dict[str, float] = {}
         for kind in formats:
+            counts = [len(inputs[0])] if batch else [_PROBES, 1]
             if kind == "safetensors":
                 checkpoint.save(partial[kind], trimmed)
                 again = Sampler.from_path(partial[kind])[0].generator.to("cpu")
-                draw: graphs.Draw = graphs.eager(again, level)
+                draw: graphs.Draw = graphs.eager(again, level, alpha)
+                counts = [1]
             else:
+                fixed = graphs.FixedGenerator(generator, level, alpha, bits)
                 graphs.WRITERS[kind](fixed, inputs, partial[kind], is_open=batch is None)
                 draw = graphs.READERS[kind](partial[kind])
-            counts = [len(inputs[0])] if kind == "safetensors" or batch else [len(inputs[0]), 1]
-            differences[kind] = _difference(
-                draw, generator, level, [tuple(one[:n] for one in inputs) for n in counts], files[kind]
-            )
-        card = _card(trimmed, generator, batch)
+            differences[kind] = max(_difference(draw(_first(inputs, n)), wanted, files[kind]) for n in counts)
+        card = _card(trimmed, generator, batch, bits)
         card["files"] = {
             files[kind].name: {"sha256": _digest(partial[kind]), "largest_difference": differences[kind]}
             for kind in formats
         }
         partial["json"].write_text(json.dumps(card, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return Exported(level, files, differences)
+    return Exported(level, alpha, files, differences)
 
 
 def probes(generator: nn.Module, saved: Checkpoint, count: int) -> tuple[Tensor, ...]:
@@ -135,18 +150,17 @@ def probes(generator: nn.Module, saved: Checkpoint, count: int) -> tuple[Tensor,
     return (z, one_hot(torch.arange(count) % classes, classes)) if classes else (z,)
 
 
+def _first(inputs: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
+    return tuple(one[:count] for one in inputs)
+
+
 def _level(facts: Mapping[str, Any], source: Path, resolution: int | None) -> int:
-    """Level to export: one that was reached and has faded in."""
+    """Level to export: one that was reached."""
     reached: int = facts["level"]
     wanted = reached if resolution is None else level_of(resolution)
-    side = resolution_of(reached)
     if wanted > reached:
+        side = resolution_of(reached)
         raise InputError(f"{source} has grown to {side}x{side}; export that or less, not {resolution}")
-    if wanted == reached and facts["alpha"] < 1.0:
-        raise InputError(
-            f"{source} is fading {side}x{side} in (alpha {facts['alpha']:.3f}), and a graph holds one function: "
-            f"export the level before with --resolution {side // 2}, or a later checkpoint"
-        )
     return wanted
 
 
@@ -157,9 +171,10 @@ def _trimmed(saved: Checkpoint, source: Path, level: int) -> Checkpoint:
     tensors = {name: tensor for name, tensor in saved.tensors.items() if not any(one in name for one in beyond)}
     kept = {key: facts[key] for key in ("config", "class_counts", "data", "imported") if key in facts}
     exported = {"name": source.name, "digest": _digest(source)}
+    alpha = facts["alpha"] if level == facts["level"] else 1.0
     return Checkpoint(
         saved.images,
-        {**kept, "resolution": resolution_of(level), "level": level, "alpha": 1.0, "exported": exported},
+        {**kept, "resolution": resolution_of(level), "level": level, "alpha": alpha, "exported": exported},
         tensors,
     )
 
@@ -180,26 +195,24 @@ def _generator(saved: Checkpoint, source: Path) -> nn.Module:
     return generator.eval().requires_grad_(False)
 
 
-def _difference(
-    draw: graphs.Draw, generator: nn.Module, level: int, batches: Sequence[tuple[Tensor, ...]], file: Path
-) -> float:
-    """Largest absolute difference to the generator's own images over batches of inputs; refused above the tolerance."""
-    largest = 0.0
-    for inputs in batches:
-        wanted, found = graphs.eager(generator, level)(inputs), draw(inputs)
-        if found.shape != wanted.shape:
-            raise InputError(f"{file} would draw {tuple(found.shape)}, not {tuple(wanted.shape)}; not written")
-        difference = float((found - wanted).abs().max())
-        if not difference <= TOLERANCE * max(1.0, float(wanted.abs().max())):
-            raise InputError(
-                f"{file} would draw other images than the generator (difference {difference:.2g}); not written: "
-                "try another version of its package, or another --format"
-            )
-        largest = max(largest, difference)
-    return largest
+def _difference(found: Tensor, wanted: Tensor, file: Path) -> float:
+    """Largest absolute difference to the generator's own images, or the first of them; refused above the tolerance."""
+    wanted = wanted[: len(found)]
+    if found.shape[1:] != wanted.shape[1:]:
+        raise InputError(f"{file} would draw {tuple(found.shape[1:])}, not {tuple(wanted.shape[1:])}; not written")
+    tolerance = TOLERANCE * max(1.0, float(wanted.abs().max()))
+    if found.dtype == torch.uint8:  # a grey level beyond, where rounding is a matter of the last bit
+        found, wanted, tolerance = found.float(), to_uint8(wanted).float(), 1.0
+    difference = float((found[: len(wanted)] - wanted).abs().max())
+    if not difference <= tolerance:
+        raise InputError(
+            f"{file} would draw other images than the generator (difference {difference:.2g}); not written: "
+            "try another version of its package, or another --format"
+        )
+    return difference
 
 
-def _card(saved: Checkpoint, generator: nn.Module, batch: int | None) -> dict[str, Any]:
+def _card(saved: Checkpoint, generator: nn.Module, batch: int | None, bits: int) -> dict[str, Any]:
     """What a program that loads the files has to know."""
     facts, classes = saved.facts, len(saved.facts["class_counts"])
     count = batch or "batch"
@@ -215,13 +228,6 @@ def _card(saved: Checkpoint, generator: nn.Module, batch: int | None) -> dict[st
         "alpha": facts["alpha"],
         "class_counts": facts["class_counts"],
         "inputs": inputs,
-        "outputs": {
-            "images": {
-                "shape": [count, 3, side, side],
-                "type": "float32",
-                "range": "nominally [-1, 1], not clipped",
-                "to_uint8": "clip(round(x * 127.5 + 127.5), 0, 255)",
-            }
-        },
+        "outputs": {"images": {"shape": [count, 3, side, side], **(_FLOAT if bits == 32 else _BYTES)}},
         "versions": provenance.versions(),
     }

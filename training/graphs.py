@@ -17,13 +17,14 @@ from torch.nn import functional
 from datasets.errors import InputError
 from training.layers.equalized import Convolution, Dense
 from training.layers.resample import Operation, convolve, double, double_and_convolve, double_then_convolve
+from training.pixels import to_uint8
 
 Draw = Callable[[tuple[Tensor, ...]], Tensor]
 """(latents,) or (latents, labels) -> images."""
 
 
 class FixedGenerator(nn.Module):
-    """A generator at one level, fully faded in, in plain operations: what a graph can hold.
+    """A generator at one moment of growing, in plain operations: what a graph can hold.
 
     Run-time scales are multiplied into the weights, and convolutions are those of torch, none of ours.
 
@@ -33,24 +34,28 @@ class FixedGenerator(nn.Module):
         Of any architecture; it is copied.
     level : int
         log2 of the resolution.
+    alpha : float
+        Share of that level.
+    bits : {32, 8}
+        Images as they are computed, float32, or as uint8 from 0 to 255.
     """
 
-    def __init__(self, generator: nn.Module, level: int) -> None:
+    def __init__(self, generator: nn.Module, level: int, alpha: float = 1.0, bits: int = 32) -> None:
         super().__init__()
         self.generator = copy.deepcopy(generator).eval().requires_grad_(False)
-        self.level = level
+        self.level, self.alpha, self.bits = level, alpha, bits
         for module in list(self.generator.modules()):
             for name, child in module.named_children():
                 if isinstance(child, Dense):
                     setattr(module, name, _PlainDense(child))
             if isinstance(module, Convolution):
-                module.weight.data = module.scaled_weight()
-                module.scale = 1.0
+                module.fold()
                 module.operation = _PLAIN.get(module.operation, module.operation)
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, latent_size) and perhaps (N, num_classes) -> (N, 3, r, r)."""
-        return cast("Tensor", self.generator(latents, self.level, 1.0, labels))
+        images: Tensor = self.generator(latents, self.level, self.alpha, labels)
+        return to_uint8(images) if self.bits == 8 else images
 
 
 class _PlainDense(nn.Module):
@@ -84,15 +89,19 @@ _PLAIN: dict[Operation, Operation] = {
 }
 
 
-def eager(generator: nn.Module, level: int) -> Draw:
-    """The generator itself."""
+def eager(generator: nn.Module, level: int, alpha: float = 1.0) -> Draw:
+    """The generator itself, an image at a time: at 1024x1024 one takes more than a GiB of memory."""
 
     def draw(inputs: tuple[Tensor, ...]) -> Tensor:
         with torch.inference_mode():
-            images: Tensor = generator(inputs[0], level, 1.0, *inputs[1:])
-        return images.clone()
+            images = [generator(z, level, alpha, *labels) for z, *labels in zip(*_singly(inputs), strict=True)]
+        return torch.cat(images)
 
     return draw
+
+
+def _singly(inputs: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+    return [one.split(1) for one in inputs]
 
 
 def write_pt2(fixed: FixedGenerator, inputs: tuple[Tensor, ...], path: Path, *, is_open: bool) -> None:

@@ -11,8 +11,11 @@ from PIL import Image
 from datasets.atomic import replacing
 
 
-def tile(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
-    """Arrange (N, 3, r, r) row by row, without gaps, into one picture (rows * r, columns * r, 3)."""
+def tile(images: NDArray[np.uint8], columns: int, gap: int = 0) -> NDArray[np.uint8]:
+    """Arrange (N, 3, r, r) row by row, with `gap` white pixels between, into one picture (height, width, 3)."""
+    if gap:
+        wide = np.pad(images, ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=255)
+        return tile(wide, columns)[:-gap, :-gap]
     count, channels, height, width = images.shape
     rows = -(-count // columns)
     cells = np.zeros((rows * columns, channels, height, width), np.uint8)

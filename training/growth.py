@@ -7,9 +7,11 @@ discriminator.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import TypeVar
 
 from datasets.errors import InputError
@@ -38,6 +40,9 @@ class Config:
         Minibatch size, and its exceptions by resolution (A.1: 16, then 14, 6 and 3 from 256x256 on).
     learning_rate, learning_rate_by_resolution
         Adam's learning rate of both networks (A.1: 0.001), and its exceptions by resolution.
+    hold_minibatches
+        Number of minibatches for which level, fade-in, batch and learning rate stay as they are; 1 in the Theano
+        release, 4 in the TensorFlow release.
     warmup_kimg
         Length of the rise of the learning rate at the very beginning, by the factor ``exp(-5 (1 - t / length)^2)``;
         0, no warm-up, as in the paper and the TensorFlow release; 40 in the Theano release.
@@ -51,6 +56,7 @@ class Config:
     batch_by_resolution: Mapping[int, int] = dataclasses.field(default_factory=dict)
     learning_rate: float = 0.001
     learning_rate_by_resolution: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    hold_minibatches: int = 1
     warmup_kimg: float = 0.0
 
 
@@ -120,9 +126,28 @@ class Schedule:
         self.total_images = max(1, round(config.total_kimg * 1000))
         self._stabilize = round(config.stabilize_kimg * 1000)  # images, as everything below
         self._fade = round(config.fade_kimg * 1000)
+        self._holds = list(self._find_holds()) if config.hold_minibatches > 1 else []
 
     def stage(self, images: int) -> Stage:
         """Stage of the step that starts when `images` real images have been shown."""
+        if self._holds:
+            begin, length = self._holds[bisect.bisect(self._holds, images, key=itemgetter(0)) - 1]
+            images = begin + (images - begin) // length * length
+        return self._stage(images)
+
+    def _find_holds(self) -> Iterator[tuple[int, int]]:
+        """Where the schedule is looked at: from `begin` on every `length` images, up to the next such pair."""
+        begin = 0
+        while True:
+            stage = self._stage(begin)
+            length = self.config.hold_minibatches * stage.batch
+            yield begin, length
+            if stage.level == self.top_level:
+                return
+            finer = (stage.level - self.initial_level) * (self._stabilize + self._fade) + self._stabilize + 1
+            begin += -(-(finer - begin) // length) * length
+
+    def _stage(self, images: int) -> Stage:
         growths = self.top_level - self.initial_level
         length = self._stabilize + self._fade
         # Position p within the i-th period of (train on level i, fade in level i + 1); the released code's formula.
@@ -187,6 +212,8 @@ def _check(config: Config, top_level: int) -> None:
     for where, batch in [("batch", config.batch), *_entries("batch_by_resolution", config.batch_by_resolution)]:
         if not 1 <= batch <= MAX_BATCH:
             raise InputError(f"growth.{where} must be from 1 to {MAX_BATCH}, got {batch}")
+    if not 1 <= config.hold_minibatches <= MAX_BATCH:
+        raise InputError(f"growth.hold_minibatches must be from 1 to {MAX_BATCH}, got {config.hold_minibatches}")
     rates = [("learning_rate", config.learning_rate)]
     rates += _entries("learning_rate_by_resolution", config.learning_rate_by_resolution)
     for where, rate in rates:

@@ -43,6 +43,8 @@ class Config:
         What a roll-back multiplies the learning rates with, for the rest of the run.
     max_roll_backs
         After so many of them the answer is to stop.
+    hung_after
+        Seconds after which one of several ranks that keeps the others waiting ends the run.
     """
 
     non_finite: Answer = "stop"
@@ -54,15 +56,18 @@ class Config:
     swd_limit: float = 3.0
     rate_factor: float = 0.5
     max_roll_backs: int = 3
+    hung_after: float = 600.0
 
     def __post_init__(self) -> None:
-        for name in ("penalty_limit", "score_gap_limit", "ms_ssim_limit"):
+        for name in ("penalty_limit", "score_gap_limit", "ms_ssim_limit", "hung_after"):
             if not getattr(self, name) > 0:
                 raise InputError(f"guards.{name} must be above 0, got {getattr(self, name)}")
         if not self.swd_limit > 1:
             raise InputError(f"guards.swd_limit must be above 1, got {self.swd_limit}")
         if not 0 < self.rate_factor <= 1:
             raise InputError(f"guards.rate_factor must be above 0 and at most 1, got {self.rate_factor}")
+        if self.hung_after > 86400:
+            raise InputError(f"guards.hung_after must be at most 86400 (a day), got {self.hung_after}")
         if self.max_roll_backs < 0:
             raise InputError(f"guards.max_roll_backs must be 0 or more, got {self.max_roll_backs}")
 
@@ -96,13 +101,21 @@ def look_at_window(config: Config, means: Mapping[str, float]) -> Alarm | None:
         return Alarm("non_finite", f"training diverged: {', '.join(broken)} not finite", config.non_finite)
     penalty, limit = means.get("penalty", 0.0), config.penalty_limit
     if penalty > limit:
-        return Alarm("explosion", f"the gradient penalty exploded: {penalty:.3g}, beyond {limit:g}", config.explosion)
+        text = f"the gradient penalty exploded: {penalty:.6g}, guards.penalty_limit is {limit:g}"
+        return Alarm("explosion", text, config.explosion)
     gap, limit = abs(means["score_real"] - means["score_fake"]), config.score_gap_limit
     if gap > limit:
-        return Alarm(
-            "explosion", f"the discriminator's scores exploded: {gap:.3g} apart, beyond {limit:g}", config.explosion
-        )
+        text = f"the discriminator's scores exploded: {gap:.6g} apart, guards.score_gap_limit is {limit:g}"
+        return Alarm("explosion", text, config.explosion)
     return None
+
+
+def look_at_state(config: Config, broken: Sequence[str]) -> Alarm | None:
+    """Judge the numbers of which a checkpoint is to be written: names of the tensors with some that are not finite."""
+    if not broken:
+        return None
+    some = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
+    return Alarm("non_finite", f"training diverged: {len(broken)} tensors not finite ({some})", config.non_finite)
 
 
 def look_at_results(config: Config, results: Sequence[Mapping[str, Any]]) -> Alarm | None:
@@ -114,7 +127,8 @@ def look_at_results(config: Config, results: Sequence[Mapping[str, Any]]) -> Ala
         if all(value > config.swd_limit * least for _, value in swd[-2:]):
             return Alarm(
                 "collapse",
-                f"samples got much worse: SWD {swd[-1][1]:.1f}, {least:.1f} at {images} images shown",
+                f"samples got much worse: SWD {swd[-1][1]:.1f}, {least:.1f} at {images} images shown, guards.swd_limit "
+                f"is {config.swd_limit:g} times that",
                 config.collapse,
                 good_until=images,
             )
@@ -127,7 +141,8 @@ def look_at_results(config: Config, results: Sequence[Mapping[str, Any]]) -> Ala
         good = [images for gap, images in gaps if gap <= config.ms_ssim_limit]
         return Alarm(
             "collapse",
-            f"samples lost their variation: MS-SSIM {gaps[-1][0]:.2f} above the reals'",
+            f"samples lost their variation: MS-SSIM {gaps[-1][0]:.2f} above the reals', guards.ms_ssim_limit is "
+            f"{config.ms_ssim_limit:g}",
             config.collapse,
             good_until=good[-1] if good else None,
         )

@@ -13,6 +13,7 @@ import pickle
 import re
 import struct
 import tarfile
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,22 +103,59 @@ def _converted(name: str, content: Any, request: Request) -> Imported | None:
 
 def _content(path: Path) -> tuple[Any, str]:
     """What is in a file, and its SHA-256."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder{_files(path)}; name one file, the checkpoint of another program")
     if not path.is_file():
         raise InputError(f"{path} is not a file; name the checkpoint of another program")
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if data.startswith((_ZIP, _LEGACY)):
         del data
+        _check_zip(path)
         return _torch_content(path), digest
     if data[:1] != b"\x80":
-        kind = "an HTML page, as a download that failed leaves it" if data[:256].lstrip()[:1] == b"<" else "neither"
-        raise InputError(f"{path} is no pickle and no file of torch.save, but {kind}; download it again")
+        raise InputError(f"{path} is no checkpoint of another program: {_kind(data)}")
     try:
         return unpickle.loads(data, str(path), records=tensorflow_2018.RECORDS), digest
     except InputError as error:
         if "mentions" not in str(error):
             raise
-        raise InputError(f"{error}; only pickles of tfutil.Network (TensorFlow, 2018) are read") from None
+        raise InputError(f"{error}; of pickles, only those of tfutil.Network (TensorFlow, 2018) are read") from None
+
+
+def _files(folder: Path) -> str:
+    """Names of files in a folder that may be meant, newest first, for an error message."""
+    found = [path for path in folder.iterdir() if path.suffix in (".pkl", ".pt", ".pth", ".bin")]
+    newest = sorted(found, key=lambda path: (path.stat().st_mtime, path.name), reverse=True)[:3]
+    return f" (with {', '.join(path.name for path in newest)})" if newest else ""
+
+
+def _kind(data: bytes) -> str:
+    """What a file is that is none of ours, and what to do."""
+    if not data:
+        return "it is empty; copy or download it again"
+    if data[:256].lstrip()[:1] == b"<":
+        return "it is an HTML page, as a download that failed leaves it; download it again"
+    if data[257:262] == b"ustar":
+        return "it is a tar archive, as the first versions of torch.save wrote them; load and save it with a later one"
+    if b'"__metadata__"' in data[:64] or data[8:10] == b'{"':
+        return "it is a safetensors file; growgan's own need no import, and other programs' are not read"
+    return "it begins neither as a pickle nor as a file of torch.save; copy or download it again"
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse archives that are of other programs, or hold code; those that are not whole are left to torch."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.rpartition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError, UnicodeDecodeError, NotImplementedError):
+        return
+    if "constants.pkl" in names:
+        raise InputError(
+            f"{path} is of TorchScript, which holds code; it is refused: save the module's state_dict() and import that"
+        )
+    if "data.pkl" not in names:
+        raise InputError(f"{path} is a zip archive without data.pkl, so not of torch.save; name the checkpoint itself")
 
 
 def _torch_content(path: Path) -> Any:

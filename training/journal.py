@@ -1,20 +1,21 @@
-"""Losses and speed over windows of steps: into log.jsonl, and into TensorBoard when it is installed."""
+"""Losses, gradients and speed over windows of steps, and measurements: into the logs, and to the loggers."""
 
 from __future__ import annotations
 
-import importlib.util
-import math
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from training.folder import RunFolder
+from training.gradient_norms import GradientNorms
 from training.growth import Stage
+from training.loggers import Loggers
 from training.ranks import Ranks
 
 
@@ -27,20 +28,31 @@ class Journal:
         Where log.jsonl lies.
     images : int
         Images shown when this session begins.
-    resumed : bool
-        True if it goes on with an earlier one.
+    norms : GradientNorms
+        Of the networks in training.
+    loggers : Loggers or None
+        What else is told; of the first rank only.
     ranks : Ranks, optional
         The processes that train together: the means are over all of them, and the first one writes.
     """
 
-    def __init__(self, folder: RunFolder, images: int, *, resumed: bool, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        images: int,
+        norms: GradientNorms,
+        loggers: Loggers | None,
+        *,
+        ranks: Ranks | None = None,
+    ) -> None:
         self._folder = folder
+        self._norms = norms
+        self._loggers = loggers
         self._ranks = ranks or Ranks()
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
         self._images = images
         self._started = time.perf_counter()
-        self._board = _tensorboard(folder, images + 1 if resumed else None) if self._ranks.first else None
 
     def add(self, logs: Mapping[str, Tensor]) -> None:
         """Add the logs of a step; nothing waits for the device."""
@@ -62,8 +74,9 @@ class Journal:
         caution : float
             Factor on the stage's learning rate.
         """
-        names = sorted(self._sums)
-        mean = self._ranks.mean(torch.stack([self._sums[name] for name in names]) / self._steps).tolist()
+        window = {name: total / self._steps for name, total in self._sums.items()} | self._norms.take()
+        names = sorted(window)
+        mean = self._ranks.mean(torch.stack([window[name] for name in names])).tolist()
         means = dict(zip(names, mean, strict=True))
         elapsed = time.perf_counter() - self._started
         record: dict[str, Any] = {
@@ -81,24 +94,33 @@ class Journal:
         }
         if self._ranks.first:
             self._folder.append(self._folder.log_file, record)
-        if self._board is not None:
-            for name, value in record.items():
-                if name not in ("images", "level") and math.isfinite(value):
-                    self._board.add_scalar(f"train/{name}", value, images)
+        if self._loggers is not None:
+            self._loggers.log(record)
         self._sums, self._steps, self._images = {}, 0, images
         self._started = time.perf_counter()
         return means
 
-    def write_metric(self, result: Mapping[str, Any], images: int, seconds: float) -> None:
-        """Write a measurement as a line of metrics.jsonl."""
-        self._folder.append(self._folder.metrics_file, {"images": images, "seconds": seconds, **result})
-        if self._board is not None:
-            self._board.add_scalar(f"metrics/{result['metric']}", result["value"], images)
+    def write_snapshot(self, results: Sequence[Mapping[str, Any]], images: int, seconds: float) -> None:
+        """Write the measurements of a snapshot as lines of metrics.jsonl, in place of those of a broken-off attempt."""
+        self._folder.trim(self._folder.metrics_file, images - 1)
+        for result in results:
+            self._folder.append(self._folder.metrics_file, {"images": images, "seconds": seconds, **result})
+
+    def tell_of_snapshot(self, results: Sequence[Mapping[str, Any]], images: int, seconds: float, grid: Path) -> None:
+        """Tell the loggers of a snapshot that is whole, so that none of it is told twice."""
+        if self._loggers is None:
+            return
+        for result in results:
+            self._loggers.metric({"images": images, "seconds": seconds, **result})
+        self._loggers.samples(images, grid)
 
     def restart(self, images: int) -> None:
         """Begin a new window at `images` images shown, after a roll-back."""
+        self._norms.take()
         self._sums, self._steps, self._images = {}, 0, images
         self.restart_clock()
+        if self._loggers is not None:
+            self._loggers.rewind(images)
 
     def restart_clock(self) -> None:
         """Leave the time since the last `write` (a snapshot's) out of the next window's speed."""
@@ -110,9 +132,10 @@ class Journal:
         return self._steps == 0
 
     def close(self) -> None:
-        """Flush and close."""
-        if self._board is not None:
-            self._board.close()
+        """Close the loggers."""
+        self._norms.close()
+        if self._loggers is not None:
+            self._loggers.close()
 
 
 def peak_memory_mib() -> float:
@@ -121,13 +144,3 @@ def peak_memory_mib() -> float:
         return torch.cuda.max_memory_allocated() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-
-
-def _tensorboard(folder: RunFolder, purge_from: int | None) -> Any:
-    """TensorBoard writer into ``tensorboard/``, or None if TensorBoard is not installed."""
-    if importlib.util.find_spec("tensorboard") is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    # Hides what an earlier session logged beyond the checkpoint that this one goes on from.
-    return SummaryWriter(folder.path / "tensorboard", purge_step=purge_from)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,9 +20,12 @@ from training.config import Config
 from training.evaluation import SnapshotMetrics
 from training.feed import Feed
 from training.folder import RunFolder
+from training.gradient_norms import GradientNorms
 from training.growth import Schedule, Stage
 from training.guards import Alarm
 from training.journal import Journal
+from training.live_report import LiveReport
+from training.loggers import Loggers
 from training.plan import make_plan
 from training.progress import TrainingBar
 from training.ranks import Ranks
@@ -74,6 +78,9 @@ def train(
     schedule = Schedule(config.growth, top_level(config, reader))
     for segment in schedule.segments():
         ranks.check_batch(segment.batch, f"{resolution_of(segment.level)}x{resolution_of(segment.level)}")
+    metrics = None
+    if ranks.first:  # before anything is written: it refuses what cannot be measured
+        metrics = SnapshotMetrics(reader, 1 << schedule.top_level, config.snapshots, config.seed, str(device))
     labels = Labels.of(config.conditioning, reader)
     plans = make_plan(config, schedule, labels)
     folder = RunFolder(out)
@@ -82,19 +89,23 @@ def train(
             check_options(folder, config)
         compute.set_up(device, config.compute)
         state = TrainingState(config, 1 << schedule.top_level, device, labels)
-        saved, notes = resume(folder, state, reader, ranks)
+        arithmetic = provenance.describe_arithmetic(config, device, ranks)
+        saved, notes = resume(folder, state, reader, ranks, arithmetic)
         if ranks.first:
-            provenance.write_run_files(folder, config, reader, schedule, plans, device, preset=preset, command=command)
-        run = _Run(config, reader, schedule, state, folder, ranks, resumed=saved is not None)
+            provenance.write_run_files(
+                folder, config, reader, schedule, plans, device, arithmetic, preset=preset, command=command
+            )
         steps = config.optimizer.discriminator_steps
         with (
             stop_signals() as stop,
             TrainingBar(plans, state.images, visible=ranks.first) as bar,
             Feed(reader, schedule, config.seed, steps, device, labels, ranks) as feed,
         ):
-            for note in [*notes, *run.metrics.notes]:
+            for note in [*notes, *(metrics.notes if metrics else [])]:
                 bar.say(note)
-            return run.go(feed, bar, stop, at_snapshot=saved is None or saved.facts["snapshot"])
+            run = _Run(config, reader, schedule, state, folder, ranks, metrics, bar, resumed=saved is not None)
+            with contextlib.closing(run):
+                return run.go(feed, bar, stop, at_snapshot=saved is None or saved.facts["snapshot"])
 
 
 class _Run:
@@ -108,14 +119,19 @@ class _Run:
         state: TrainingState,
         folder: RunFolder,
         ranks: Ranks,
+        metrics: SnapshotMetrics | None,
+        bar: TrainingBar,
         *,
         resumed: bool,
     ) -> None:
         self.config, self.reader, self.schedule, self.state, self.folder = config, reader, schedule, state, folder
-        self.ranks, self.resumed = ranks, resumed
-        self.journal = Journal(folder, state.images, resumed=resumed, ranks=ranks)
-        num_images = config.snapshots.metric_images if ranks.first else 0
-        self.metrics = SnapshotMetrics(reader, 1 << schedule.top_level, num_images, config.seed)
+        self.ranks, self.resumed, self.metrics = ranks, resumed, metrics
+        loggers = None
+        if ranks.first:
+            loggers = Loggers(folder.path, to_mapping(config), state.images if resumed else None, bar.say)
+        norms = GradientNorms({f"grad_norm_{name[0]}": optimizer for name, optimizer in state.optimizers.items()})
+        self.journal = Journal(folder, state.images, norms, loggers, ranks=ranks)
+        self.report = LiveReport(folder.path, wanted=config.snapshots.report and ranks.first, say=bar.say)
         self._clock = time.perf_counter()
         self._warned_of = ""
 
@@ -128,6 +144,7 @@ class _Run:
         if not self.resumed:
             prepare(state, feed, self.schedule)
             self._save(snapshot=True)
+        self.report.write("going", at_once=True)
         if at_snapshot:
             self._record(bar, stop)
         stopping = self.ranks.any(bool(stop))
@@ -152,6 +169,8 @@ class _Run:
                 means = self.journal.write(stage, state.images, self._tick(), state.caution)
                 bar.losses(means)
                 alarm = guards.look_at_window(self.config.guards, means)
+            if due and alarm is None:  # weights may have been broken since the last loss that was looked at
+                alarm = guards.look_at_state(self.config.guards, self.ranks.tell(state.not_finite()))
             if due and not (alarm and alarm.answer != "go_on"):
                 self._save(snapshot=True)
                 self._record(bar, stop)
@@ -164,8 +183,12 @@ class _Run:
                 self._save(snapshot=False)
             who = stop.reason or "another rank"
             bar.say(f"stopped by {who} at {state.images} images shown; the same command goes on from here")
-        self.journal.close()
         return state.images >= self.schedule.total_images and not stopping
+
+    def close(self) -> None:
+        """End the session, however it went."""
+        self.journal.close()
+        self.report.write("stopped", at_once=True)
 
     def _record(self, bar: TrainingBar, stop: Stop) -> None:
         """Sample grid and measurements of a snapshot whose checkpoint is written, unless they are there already.
@@ -175,6 +198,7 @@ class _Run:
         """
         if self.ranks.first:
             self._record_alone(stop)
+            self.report.write("going")
         self.ranks.wait()
         bar.resume_clock()
         self.journal.restart_clock()
@@ -188,15 +212,15 @@ class _Run:
             sampler = self._sampler()
             if not images:
                 self._save_reals()
-            results = self.metrics.measure(sampler)
-            self.folder.trim(self.folder.metrics_file, images - 1)  # what a kill left of an earlier attempt
-            for result in results:
-                self.journal.write_metric(result, images, self._tick())
+            results = self.metrics.measure(sampler) if self.metrics else []
+            seconds = self._tick()
+            self.journal.write_snapshot(results, images, seconds)
             snapshots = self.config.snapshots
             numbers, classes = grid.snapshot_cells(snapshots.columns, snapshots.rows, sampler.num_classes)
             fakes = sampler.images(self.config.seed, numbers, classes)
             csv_log.write_csv(self.folder.log_file, self.folder.path / "log.csv")
             grid.save_png(path, grid.tile(fakes, self.config.snapshots.columns))
+            self.journal.tell_of_snapshot(results, images, seconds, path)
 
     def _look_at_results(self) -> Alarm | None:
         results = self.folder.results() if self.ranks.first else []
@@ -211,21 +235,23 @@ class _Run:
         found = f"{alarm.text} by {state.images} images shown"
         if alarm.answer == "go_on":
             if alarm.kind != known:
-                bar.say(f"warning: {found}")
-                self._note(found, "went on")
+                bar.say(f"warning: {found}; going on, as guards.{alarm.kind} says (stop and roll_back would not)")
+                self._note(alarm.text, "went on", state.images)
             return
         if alarm.answer == "stop" or state.roll_backs >= config.max_roll_backs:
-            self._note(found, "stopped")
-            tried = f" after {state.roll_backs} roll-backs" if alarm.answer == "roll_back" else ""
+            self._note(alarm.text, "stopped", state.images)
+            tried, other = "", f"--set guards.{alarm.kind}=roll_back"
+            if alarm.answer == "roll_back":
+                tried, other = f" after {state.roll_backs} roll-backs", "a larger guards.max_roll_backs"
             raise InputError(
-                f"{found}{tried}; the last good state is in {self.folder.checkpoints}; go on from there with "
-                f"--set guards.{alarm.kind}=roll_back, or start again elsewhere with a lower growth.learning_rate"
+                f"{found}{tried}; the last good state is in {self.folder.checkpoints}; go on from there with {other}, "
+                "or start again elsewhere with a lower growth.learning_rate"
             )
         self._roll_back(alarm, found, bar)
 
     def _roll_back(self, alarm: Alarm, found: str, bar: TrainingBar) -> None:
         """Go back to the last good checkpoint and on with lower learning rates."""
-        state, seconds = self.state, self._tick()
+        state, seconds, at = self.state, self._tick(), self.state.images
         caution, roll_backs = state.caution * self.config.guards.rate_factor, state.roll_backs + 1
         saved = go_to_checkpoint(self.folder, state, self.ranks, until=alarm.good_until)
         if saved is None:
@@ -238,13 +264,17 @@ class _Run:
         bar.rewind(state.images)
         done = f"back to {state.images} images shown, learning rates times {caution:g} from now on"
         bar.say(f"warning: {found}; {done}")
-        self._note(found, done)
+        self._note(alarm.text, done, at)
 
-    def _note(self, found: str, done: str) -> None:
-        """Keep what a guard found in the run directory."""
-        if self.ranks.first:
-            event = {"images": self.state.images, "seconds": self._tick(), "found": found, "done": done}
-            self.folder.append(self.folder.events_file, event)
+    def _note(self, found: str, done: str, images: int) -> None:
+        """Keep what a guard found after `images` images shown, and what was done, in the run directory."""
+        if not self.ranks.first:
+            return
+        event: dict[str, Any] = {"images": images, "seconds": self._tick(), "found": found, "done": done}
+        if self.state.images != images:
+            event["back_to"] = self.state.images
+        self.folder.append(self.folder.events_file, event)
+        self.report.write("going")
 
     @property
     def _cells(self) -> int:
@@ -278,6 +308,7 @@ class _Run:
             "seconds": self._tick(),
             "data": provenance.describe_data(self.reader),
             "versions": provenance.versions(),
+            "arithmetic": provenance.describe_arithmetic(self.config, self.state.device, self.ranks),
         }
         state = Checkpoint(self.state.images, facts, self.state.tensors())
         self.folder.save_checkpoint(state, self.config.snapshots.keep, self._precious())

@@ -36,6 +36,23 @@ class NumberList(click.ParamType[list[int]]):
         return numbers
 
 
+class LimitList(click.ParamType[list[float | None]]):
+    """Limits of truncation, ``none,2,0.5``; None is without."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float | None]:
+        """Parse; wrong usage otherwise."""
+        if isinstance(value, list):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if any(
+            part != "none" and not re.fullmatch(r"(?=.*[1-9])\d{1,9}(\.\d{1,9})?", part, re.ASCII) for part in parts
+        ):
+            self.fail(f"{value!r} is not a list of limits above 0 such as none,2,0.5", param, ctx)
+        return [None if part == "none" else float(part) for part in parts]
+
+
 class Layout(NamedTuple):
     """A grid; `rows` is None for as many as are needed."""
 

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,35 @@ from growgan import __version__
 from training.config import Config
 from training.folder import RunFolder
 from training.growth import Schedule
+from training.layers import winograd_kernels
 from training.plan import LevelPlan
+from training.ranks import Ranks
 from training.settings import to_yaml
 
 
 def versions() -> dict[str, str]:
     """Versions of what determines the numbers."""
     found = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "safetensors")}
+    if winograd_kernels.available():
+        found["numba"] = importlib.metadata.version("numba")
     return {"growgan": __version__, "python": platform.python_version(), **found}
+
+
+def describe_arithmetic(config: Config, device: torch.device, ranks: Ranks) -> dict[str, Any]:
+    """What decides the last bits of what is learnt, besides the options and the versions.
+
+    Returns
+    -------
+    dict
+        ``ranks``, ``device``; on a processor also ``threads`` and, in float32, ``winograd``: whether convolutions of
+        many channels are computed by `training.layers.winograd`.
+    """
+    facts: dict[str, Any] = {"ranks": ranks.size, "device": device.type}
+    if device.type == "cpu":
+        facts["threads"] = torch.get_num_threads()
+        if config.compute.precision == "float32":
+            facts["winograd"] = config.compute.winograd and winograd_kernels.available()
+    return facts
 
 
 def describe_data(reader: PyramidReader) -> dict[str, Any]:
@@ -47,6 +69,7 @@ def write_run_files(
     schedule: Schedule,
     plans: list[LevelPlan],
     device: torch.device,
+    arithmetic: Mapping[str, Any],
     *,
     preset: str,
     command: str,
@@ -65,6 +88,7 @@ def write_run_files(
             "device": _device(device),
             "threads": torch.get_num_threads(),
         },
+        "arithmetic": arithmetic,
         "networks": {
             "architecture": config.arch,
             "generator_parameters": plans[-1].generator_parameters,

@@ -14,6 +14,7 @@ import contextlib
 import datetime
 import os
 import re
+import time
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -23,8 +24,7 @@ from torch import Tensor, nn
 
 from datasets.errors import InputError
 
-HUNG_AFTER = datetime.timedelta(minutes=10)  # a rank that keeps the others waiting for so long is taken for dead
-
+_START = datetime.timedelta(minutes=20)  # the longest time between the starts of the first and the last rank
 _LONGEST_PAUSE = datetime.timedelta(days=1)
 
 Fact = TypeVar("Fact")
@@ -84,76 +84,98 @@ class Group(Ranks):
     ----------
     hung_after : timedelta
         A rank that keeps the others waiting for so long is taken for dead.
+
+    Raises
+    ------
+    InputError
+        By every method that needs the other ranks, if one of them hangs or has ended, with its number.
     """
 
-    def __init__(self, hung_after: datetime.timedelta = HUNG_AFTER) -> None:
+    def __init__(self, hung_after: datetime.timedelta) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self._hung_after = hung_after
+        self._patience = _START  # for the first meeting, before which a rank may have much to read from a slow disk
         # Small facts go through the CPU, so that agreeing on them does not wait for the GPU.
-        self._control = dist.new_group(backend="gloo", timeout=hung_after)
+        # The first rank waits as long as it is told to, the others as long as their group was told to: twice that.
+        patiences = (hung_after, _START, _LONGEST_PAUSE)
+        self._groups = {patience: dist.new_group(backend="gloo", timeout=2 * patience) for patience in patiences}
+        self._control = self._groups[hung_after]
 
     def average_gradients(self, network: nn.Module) -> None:
         """One all-reduce over all gradients; levels that are not in use have none, on no rank."""
-        self._meet()
         gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(flat)
-        flat /= self.size
+        flat = self._averaged(torch.cat([gradient.reshape(-1) for gradient in gradients]))
         pieces = flat.split([gradient.numel() for gradient in gradients])
         torch._foreach_copy_(gradients, [p.view_as(g) for p, g in zip(pieces, gradients, strict=True)])
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over the ranks."""
-        self._meet()
-        values = values.clone()
-        dist.all_reduce(values)
-        return values / self.size
+        return self._averaged(values.clone())
 
     def any(self, flag: bool) -> bool:
         """Whether some rank says True."""
-        self._meet()
         flags = torch.tensor([int(flag)])
-        dist.all_reduce(flags, dist.ReduceOp.MAX, group=self._control)
+        with self._all_there():
+            dist.all_reduce(flags, dist.ReduceOp.MAX, group=self._control)
         return bool(flags.item())
 
     def tell(self, fact: Fact) -> Fact:
         """What the first rank says, to all."""
-        self._meet()
         facts = [fact]
-        dist.broadcast_object_list(facts, src=0, group=self._control)
+        with self._all_there():
+            dist.broadcast_object_list(facts, src=0, group=self._control)
         return facts[0]
 
     def wait(self) -> None:
         """Wait for the first rank, which may be busy for hours with a measurement."""
-        self._meet(_LONGEST_PAUSE)
+        with self._all_there(_LONGEST_PAUSE):
+            pass
 
-    def _meet(self, patience: datetime.timedelta | None = None) -> None:
-        """Wait until every rank has come this far; on the CPU, whatever its GPU still has to do."""
+    def _averaged(self, values: Tensor) -> Tensor:
+        """Mean over the ranks, in the memory of `values`."""
+        with self._all_there():
+            dist.all_reduce(values)
+        return values.div_(self.size)
+
+    @contextlib.contextmanager
+    def _all_there(self, patience: datetime.timedelta | None = None) -> Iterator[None]:
+        """Block in which ranks exchange something: once all have come this far, whatever their GPUs still have to do.
+
+        The first rank gives up first and names those who are missing; the others know of nobody but the first.
+        """
+        patience = patience or self._patience
+        started = time.monotonic()
         try:
-            dist.monitored_barrier(self._control, patience or self._hung_after, wait_all_ranks=True)
+            dist.monitored_barrier(self._groups[patience], patience, wait_all_ranks=True)
+            self._patience = self._hung_after
+            yield
         except RuntimeError as error:
-            found = re.search(r"[Rr]anks? ([\d, ]+\d|\d)", str(error))
-            who = f"rank {found[1]}" if found else "a rank"
+            missing = re.search(r"Ranks ([\d, ]+) failed to pass", str(error))
+            who = missing[1] if missing else "0" if not self.first else "another"
+            patience *= 1 if self.first else 2
+            late = time.monotonic() - started >= patience.total_seconds()
+            fate = f"did not answer for {patience}: it hangs or has ended" if late else "has ended"
             raise InputError(
-                f"{who} of {self.size} did not answer for {self._hung_after}: it hangs or has ended, see its output; "
-                "the same command goes on from the last checkpoint"
+                f"rank {who} of {self.size} {fate}, see its output; the same command goes on from the last checkpoint"
             ) from None
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
+def joined(device: torch.device, hung_after: float) -> Iterator[Ranks]:
     """Join the processes that torchrun started, if it did.
 
     Parameters
     ----------
     device : torch.device
         Where the networks will live: NCCL connects GPUs, gloo processors.
+    hung_after : float
+        Seconds after which a rank that keeps the others waiting is taken for dead.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield Ranks()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=2 * HUNG_AFTER)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_START)
     try:
-        yield Group()
+        yield Group(datetime.timedelta(seconds=hung_after))
     finally:
         dist.destroy_process_group()

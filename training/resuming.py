@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from datasets.errors import InputError
 from datasets.formats import PyramidReader
+from training import provenance
 from training.checkpoint import Checkpoint, load, path_of
 from training.config import Config
 from training.folder import RunFolder
@@ -16,11 +20,14 @@ _FREE = ("growth.total_kimg", "guards.", "snapshots.")
 
 
 def top_level(config: Config, reader: PyramidReader) -> int:
-    """Level at which the run ends: the data set's, or a coarser one if configured."""
+    """Level at which the run ends: the data set's, or that of `data.resolution`, which the data set must have."""
     wanted = reader.manifest.resolution if config.data.resolution is None else config.data.resolution
     levels = {1 << level: level for level in range(2, reader.manifest.top_level + 1)}
     if wanted not in levels:
-        raise InputError(f"data.resolution {wanted} is not in {reader.path}; it has {', '.join(map(str, levels))}")
+        raise InputError(
+            f"data.resolution {wanted} (the preset's, or --set) is not in {reader.path}; it has "
+            f"{', '.join(map(str, levels))}; build a finer one, or pass --set data.resolution={max(levels)}"
+        )
     return levels[wanted]
 
 
@@ -32,7 +39,10 @@ def check_options(folder: RunFolder, config: Config) -> None:
         text = folder.config_file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"{folder.config_file} cannot be read ({error}); choose another --out") from None
-    begun = from_yaml(text, str(folder.config_file))
+    try:
+        begun = from_yaml(text, str(folder.config_file))
+    except InputError as error:
+        raise InputError(f"{error}; bring the file back, or choose another --out") from None
     changed = {key: pair for key, pair in differences(begun, config).items() if not key.startswith(_FREE)}
     if changed:
         listing = ", ".join(f"{key} was {old} and is {new}" for key, (old, new) in changed.items())
@@ -42,9 +52,11 @@ def check_options(folder: RunFolder, config: Config) -> None:
 
 
 def resume(
-    folder: RunFolder, state: TrainingState, reader: PyramidReader, ranks: Ranks
+    folder: RunFolder, state: TrainingState, reader: PyramidReader, ranks: Ranks, arithmetic: Mapping[str, Any]
 ) -> tuple[Checkpoint | None, list[str]]:
     """Bring `state` and the logs to the newest whole checkpoint; all ranks to the one that the first finds.
+
+    `arithmetic` is what `training.provenance.describe_arithmetic` says of this session.
 
     Returns
     -------
@@ -73,7 +85,15 @@ def resume(
     _take(state, saved, folder)
     folder.rewind(state.images)
     notes = [f"left out a broken checkpoint: {fault}" for fault in faults]
-    return saved, [*notes, f"going on from {saved.images} images shown"]
+    notes.append(f"going on from {saved.images} images shown")
+    before = {**saved.facts["versions"], **saved.facts.get("arithmetic", {})}
+    now = {**provenance.versions(), **arithmetic}
+    if changed := [f"{k} was {v} and is {now[k]}" for k, v in before.items() if k in now and v != now[k]]:
+        notes.append(
+            f"since the checkpoint {', '.join(changed)}: the same images and random numbers will follow, "
+            "but the last bits will not be those of a run that was never stopped"
+        )
+    return saved, notes
 
 
 def go_to_checkpoint(

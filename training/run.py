@@ -71,7 +71,7 @@ def cli(
         raise click.UsageError("Missing option '--out'; only --dry-run goes without.")
     command = shlex.join(["python", *_displayed(sys.argv)])
     place = _device(device)
-    with joined(place) as ranks:
+    with joined(place, config.guards.hung_after) as ranks:
         complete = train(config, reader, out, place, preset=preset, command=command, ranks=ranks)
         speaks = ranks.first
     if not complete:

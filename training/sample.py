@@ -13,6 +13,7 @@ import growgan  # noqa: F401  # first: guards against foreign packages called `d
 # isort: split
 import click
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from datasets import atomic, console
@@ -22,7 +23,7 @@ from training.frames import check_new_folder, enlarged
 from training.grid import save_png, tile
 from training.moment import checkpoint_at
 from training.neighbours import PIXELS, Neighbours, find_neighbours, open_reals, picture
-from training.options import Cells, Layout, LayoutType, NumberList, arrange, generator_options
+from training.options import Cells, Layout, LayoutType, LimitList, NumberList, arrange, generator_options
 from training.sampler import GeneratorImageSet, Sampler
 
 
@@ -35,6 +36,13 @@ from training.sampler import GeneratorImageSet, Sampler
 @click.option("--class-rows", is_flag=True, help="Every row shows one class, every column one latent.")
 @generator_options
 @click.option(
+    "--truncation-rows",
+    "limits",
+    type=LimitList(),
+    metavar="LIST",
+    help="Every row shows one limit of truncation, such as none,1,0.3, every column one latent.",
+)
+@click.option(
     "--neighbours",
     "data",
     type=click.Path(path_type=Path),
@@ -44,6 +52,7 @@ from training.sampler import GeneratorImageSet, Sampler
 @click.option("--nearest", default=6, show_default=True, type=click.IntRange(1, 100), help="How many of them.")
 @click.option("--by", default=PIXELS, show_default=True, help="Compare pixels, or features of a network of metrics.")
 @click.option("--compare-at", type=click.IntRange(min=4), metavar="R", help="Compare pixels at RxR, such as 16.")
+@click.option("--gap", default=0, show_default=True, type=click.IntRange(0, 64), help="White pixels between cells.")
 @click.option("--zoom", default=1, show_default=True, type=click.IntRange(1, 64), help="Enlarge a picture's pixels.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is a picture.")
 def cli(
@@ -59,10 +68,12 @@ def cli(
     seed: int,
     truncation: float | None,
     labels: list[int] | None,
+    limits: list[float | None] | None,
     data: Path | None,
     nearest: int,
     by: str,
     compare_at: int | None,
+    gap: int,
     zoom: int,
     overwrite: bool,
 ) -> None:
@@ -76,21 +87,28 @@ def cli(
       python training/sample.py runs/demo/checkpoints/checkpoint-000060000.safetensors samples
       python training/sample.py runs/demo grid.png --grid 8x4 --truncation 0.7
       python training/sample.py runs/demo chosen.png --numbers 3,17,85-90 --resolution 16
-      python training/sample.py runs/digits classes.png --class-rows --grid 10
+      python training/sample.py runs/digits classes.png --class-rows --grid 10 --gap 2
+      python training/sample.py runs/demo truncated.png --truncation-rows none,1,0.3 --num 10
       python training/sample.py runs/demo copies.png --neighbours galaxies.h5 --compare-at 16
     """  # noqa: D301  # click wants its \b as the character
     is_picture = out.suffix.lower() == ".png"
+    asked = {"--neighbours": data, "--truncation-rows": limits, "--grid": None if class_rows else layout}
+    if limits and (class_rows or any(one is not None for one in (data, truncation, layout))):
+        raise InputError(
+            "--truncation-rows goes with none of --truncation, --class-rows, --grid and --neighbours; --num or "
+            "--numbers say how many columns there are"
+        )
     if is_picture:
         atomic.check_writable(out, overwrite=overwrite)
-    elif (layout is not None and not class_rows) or data is not None:
-        raise InputError(f"{'--grid' if data is None else '--neighbours'} makes one picture; let {out} end in .png")
+    elif needs := [option for option, value in asked.items() if value is not None]:
+        raise InputError(f"{needs[0]} makes one picture; let {out} end in .png")
     else:
         check_new_folder(out)
     sampler, checkpoint = Sampler.from_path(checkpoint_at(run, at, resolution), truncation=truncation)
     cells = arrange(
         sampler,
         numbers=numbers,
-        num=num or (64 if data is None else 8),
+        num=num or (8 if data is not None or limits else 64),
         layout=layout,
         labels=labels,
         class_rows=class_rows,
@@ -111,11 +129,21 @@ def cli(
         save_png(out, enlarged(picture(samples, reals, found.samples), zoom))
         console.say(describe(found, cells))
     elif is_picture:
-        save_png(out, enlarged(tile(sampler.images(seed, cells.numbers, cells.classes), cells.columns), zoom))
+        save_png(out, enlarged(grid_of(sampler, seed, cells, limits, gap), zoom))
     else:
         write_samples(sampler, out, cells, seed)
     size = f"{sampler.resolution}x{sampler.resolution}"
-    console.say(f"{len(cells.numbers)} images of {size} from {checkpoint} in {out}")
+    console.say(f"{len(cells.numbers) * len(limits or [0])} images of {size} from {checkpoint} in {out}")
+
+
+def grid_of(
+    sampler: Sampler, seed: int, cells: Cells, limits: list[float | None] | None = None, gap: int = 0
+) -> NDArray[np.uint8]:
+    """Picture (height, width, 3) of cells; with `limits` of truncation, all cells in one row for each of them."""
+    if limits is None:
+        return tile(sampler.images(seed, cells.numbers, cells.classes), cells.columns, gap)
+    rows = [sampler.with_truncation(limit).images(seed, cells.numbers, cells.classes) for limit in limits]
+    return tile(np.concatenate(rows), len(cells.numbers), gap)
 
 
 def write_samples(sampler: Sampler, out: Path, cells: Cells, seed: int) -> None:

@@ -112,6 +112,17 @@ class Sampler:
         )
         return sampler, file
 
+    def with_truncation(self, truncation: float | None) -> Sampler:
+        """Sampler of the same generator that cuts latents off elsewhere."""
+        return Sampler(
+            self.generator,
+            self.level,
+            self.alpha,
+            self.resolution,
+            truncation=truncation,
+            class_counts=self.class_counts,
+        )
+
     @property
     def num_classes(self) -> int:
         """Number of classes that the generator is told apart; 0 if it is told none."""
@@ -232,12 +243,15 @@ class GeneratorImageSet(ImageSet):
         The run or checkpoint it came from.
     seed : int
         Of the latents.
+    passing : bool
+        See `metrics.images.ImageSet`.
     """
 
     kind = "generator"
 
-    def __init__(self, sampler: Sampler, name: str, seed: int) -> None:
+    def __init__(self, sampler: Sampler, name: str, seed: int, *, passing: bool = False) -> None:
         self.name = name
+        self.passing = passing
         self.num_images = None
         self.resolution = sampler.resolution
         self._sampler = sampler

@@ -30,6 +30,8 @@ def to_mapping(config: Any) -> dict[str, Any]:
         if dataclasses.is_dataclass(value)
         else dict(value)
         if isinstance(value, Mapping)
+        else list(value)
+        if isinstance(value, tuple)
         else value
         for field in dataclasses.fields(config)
         for value in [getattr(config, field.name)]
@@ -94,9 +96,9 @@ def with_settings(config: Config, settings: Sequence[str]) -> Config:
         except yaml.YAMLError:
             raise InputError(f"--set {setting}: {text!r} is not a YAML value; quote it if it is text") from None
         _assign(mapping, key, value, setting)
-        for name, options in (("arch", "network"), ("loss", "objective")):
+        for name, package, options in (("arch", architectures, "network"), ("loss", losses, "objective")):
             if key == name and value != getattr(config, name):
-                mapping[options] = {}
+                mapping[options] = to_mapping(load_plugin(package, str(value), f"--set: {name}").Config())
     return from_mapping(mapping, "--set")
 
 
@@ -133,7 +135,9 @@ def _assign(mapping: dict[Any, Any], key: str, value: Any, setting: str) -> None
         place[int(last) if last.isdecimal() else last] = value
     elif last not in place:
         prefix = "".join(f"{part}." for part in path)
-        raise InputError(f"--set {setting}: there is no option {key}{nearest(last, list(place), prefix)}")
+        elsewhere = [one for one in _flatten(mapping) if one.rpartition(".")[2] == last]
+        where = f"; did you mean {elsewhere[0]}?" if elsewhere else nearest(last, list(place), prefix)
+        raise InputError(f"--set {setting}: there is no option {key}{where}")
     else:
         place[last] = value
 
@@ -169,6 +173,11 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
         if value in arguments:
             return value
         raise InputError(f"{where}: {key} must be one of {', '.join(map(str, arguments))}, got {value!r}")
+    if origin is tuple:
+        entries = value.split(",") if isinstance(value, str) else value
+        if not isinstance(entries, (list, tuple)):
+            raise InputError(f"{where}: {key} must be a list such as [a, b], got {value!r}")
+        return tuple(_convert(arguments[0], entry, where, key) for entry in entries if entry != "")
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise InputError(f"{where}: {key} must be a table such as {{256: 14}}, got {value!r}")

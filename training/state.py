@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from datasets.errors import InputError
 from training import compute
+from training.adam import Adam
 from training.conditioning import Labels
 from training.config import Config, OptimizerConfig, load_architecture, load_loss
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_FIRST_MOMENT = "exp_avg"
+_MOMENTS = ("step", _FIRST_MOMENT, "exp_avg_sq")
 
 
 class TrainingState:
@@ -70,6 +72,7 @@ class TrainingState:
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         for network in self._networks().values():
             compute.place(network, device, config.compute)
+        self._first_moments = config.optimizer.beta1 != 0
         self.optimizers = {name: _adam(network, config.optimizer, device) for name, network in self._trained().items()}
         self.scalers = {name: config.compute.scaler(device) for name in self._trained()}
         self.loss_state = {
@@ -88,6 +91,10 @@ class TrainingState:
     def _trained(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "discriminator": self.discriminator}
 
+    def not_finite(self) -> list[str]:
+        """Names of the tensors with a number that is not finite."""
+        return [name for name, tensor in self.tensors().items() if not torch.isfinite(tensor).all()]
+
     def check_finite(self) -> None:
         """Refuse a state with a number that is not finite, so that no checkpoint ever holds one.
 
@@ -96,7 +103,7 @@ class TrainingState:
         InputError
             With the names of the tensors.
         """
-        broken = [name for name, tensor in self.tensors().items() if not torch.isfinite(tensor).all()]
+        broken = self.not_finite()
         if broken:
             some = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
             raise InputError(
@@ -123,7 +130,8 @@ class TrainingState:
         for name, network in self._trained().items():
             for key, parameter in network.named_parameters():
                 for moment, value in self.optimizers[name].state.get(parameter, {}).items():
-                    tensors[f"optimizer_{name}/{moment}/{key}"] = value
+                    if moment != _FIRST_MOMENT or self._first_moments:
+                        tensors[f"optimizer_{name}/{moment}/{key}"] = value
             for key, number in self.scalers[name].state_dict().items():
                 tensors[f"scaler_{name}/{key}"] = torch.tensor(number, dtype=torch.float64)
         return tensors | {f"loss/{name}": value for name, value in self.loss_state.items()}
@@ -150,32 +158,31 @@ class TrainingState:
             group = f"optimizer_{name}"
             for key, parameter in network.named_parameters():
                 moments = {m: tensors[f"{group}/{m}/{key}"] for m in _MOMENTS if f"{group}/{m}/{key}" in tensors}
-                if moments:
-                    like = torch.empty_like(parameter)  # of the same memory format, which changes the last bits
-                    steps = moments.pop("step").clone()
-                    self.optimizers[name].state[parameter] = {
-                        "step": steps.to(self.device) if _is_fused(self.device) else steps,
-                        **{m: like.clone().copy_(value) for m, value in moments.items()},
-                    }
+                if not moments:
+                    continue
+                of_torch = isinstance(self.optimizers[name], torch.optim.Adam)
+                if not self._first_moments:
+                    moments.pop(_FIRST_MOMENT, None)
+                    if of_torch:  # it wants one, and overwrites it
+                        moments[_FIRST_MOMENT] = torch.zeros(())
+                like = torch.empty_like(parameter)  # of the same memory format, which changes the last bits
+                steps = moments.pop("step").clone()
+                self.optimizers[name].state[parameter] = {
+                    "step": steps.to(self.device) if of_torch else steps,
+                    **{m: like.clone().copy_(value) for m, value in moments.items()},
+                }
             saved = {key: tensors.get(f"scaler_{name}/{key}") for key in self.scalers[name].state_dict()}
             self.scalers[name].load_state_dict(
                 {key: _like(old, saved[key]) for key, old in self.scalers[name].state_dict().items()}
             )
 
 
-def _adam(network: nn.Module, config: OptimizerConfig, device: torch.device) -> torch.optim.Adam:
-    return torch.optim.Adam(
-        network.parameters(),
-        lr=0.0,
-        betas=(config.beta1, config.beta2),
-        eps=config.epsilon,
-        fused=_is_fused(device),
-    )
-
-
-def _is_fused(device: torch.device) -> bool:
-    """One kernel for all of Adam: on GPUs; on the CPU it showed no effect."""
-    return device.type == "cuda"
+def _adam(network: nn.Module, config: OptimizerConfig, device: torch.device) -> torch.optim.Optimizer:
+    """Torch's own on GPUs, where it is one kernel for all parameters; on the CPU that showed no effect."""
+    betas = (config.beta1, config.beta2)
+    if device.type == "cuda" and config.bias_correction == "moments":
+        return torch.optim.Adam(network.parameters(), lr=0.0, betas=betas, eps=config.epsilon, fused=True)
+    return Adam(network.parameters(), 0.0, betas, config.epsilon, config.bias_correction)
 
 
 def _like(old: float | int, saved: Tensor | None) -> float | int:

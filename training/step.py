@@ -76,12 +76,14 @@ def update(
             fakes = step.fakes("the generator step")
         elif k < steps - 1:
             step.apply("discriminator")
+        if config.ema.after == "discriminator":
+            step.average(stage.batch)
     logs |= step.generator(fakes)
     if config.optimizer.updates == "joint":
         step.apply("discriminator")
     step.apply("generator")
-    if step.ranks.first:
-        ema.update(state.average, state.generator, config.ema.decay_of_step(stage.batch * steps))
+    if config.ema.after == "generator":
+        step.average(stage.batch * steps)
     state.images += stage.batch * steps
     return logs
 
@@ -187,6 +189,11 @@ class _Step:
         scaler.update()
         self.state.optimizers[name].zero_grad(set_to_none=True)  # no memory for them while the other network computes
 
+    def average(self, images: int) -> None:
+        """Update of the moving average, on the first rank, after so many images."""
+        if self.ranks.first:
+            ema.update(self.state.average, self.state.generator, self.config.ema.decay_of_step(images))
+
     def _accumulate(self, name: str, terms_of: Callable[[slice], Terms]) -> tuple[Tensor, Logs, dict[str, Tensor]]:
         """Gradients of a loss's mean over this rank's share of the minibatch, computed in as many parts as memory asks.
 
@@ -200,14 +207,15 @@ class _Step:
             sums: Logs = {}
             carried: dict[str, Tensor] = {}
             for number in range(parts):
-                terms = terms_of(slice(number, None, parts))
-                mean = terms.loss.sum() / images
-                scaler.scale(mean).backward()
-                for key, value in {"": terms.loss.detach(), **terms.logs}.items():
-                    total = value.sum() / images
-                    sums[key] = sums[key] + total if key in sums else total
-                for key, value in terms.state.items():
-                    carried[key] = carried.get(key, 0.0) + value / parts
+                terms: Terms | None = terms_of(slice(number, None, parts))
+                while terms is not None:
+                    scaler.scale(terms.loss.sum() / images).backward()
+                    for key, value in {"": terms.loss.detach(), **terms.logs}.items():
+                        total = value.sum() / images
+                        sums[key] = sums[key] + total if key in sums else total
+                    for key, value in terms.state.items():
+                        carried[key] = carried.get(key, 0.0) + value / parts
+                    terms = terms.then() if terms.then else None
             return sums.pop(""), sums, carried
 
         return in_parts(compute, images, self.stage.level, self.state.parts, self.config.compute)

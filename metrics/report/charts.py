@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from datasets.levels import resolution_of
+from metrics.report.events import Event, marks
 from metrics.report.fields import Row
 from metrics.report.run_directory import LevelPlan
 from metrics.report.scales import Point, Scale, count_text, linear_scale, log_scale, number_text, thin, tick_text
@@ -78,6 +79,7 @@ class Chart:
     bands: list[Band]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
+    events: list[tuple[float, str]]
     floor_name: tuple[str, str] | None
     notes: list[str]
     hover: str
@@ -95,6 +97,7 @@ def draw(
     *,
     end: float,
     plan: Sequence[LevelPlan] = (),
+    events: Sequence[Event] = (),
     log: bool = False,
     floor_name: str = "",
 ) -> Chart | None:
@@ -110,6 +113,8 @@ def draw(
         Images shown at the right end.
     plan : sequence of LevelPlan
         Levels to mark in the background.
+    events : sequence of Event
+        To mark along the axis.
     log : bool
         Whether the value axis is logarithmic. Values at or below zero are then gaps, and a note says how many.
     floor_name : str
@@ -146,6 +151,7 @@ def draw(
         bands=bands(plan, x.high),
         x_ticks=[(100 * x.position(tick), count_text(tick)) for tick in x.ticks(4)],
         y_ticks=[(100 * y.position(tick), tick_text(tick)) for tick in y.ticks()],
+        events=marks(events, x.high),
         floor_name=_legend(floor_name, floors),
         notes=notes,
         hover=_hover(drawn, x.high),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,6 +16,7 @@ from metrics.report.scales import count_text, number_text
 from metrics.report.trends import comparable
 
 FLOOR_NAME = "real against real"
+_LEAST_PATIENCE = 600.0  # seconds
 _DASH = "\u2013"
 _DOT = " \u00b7 "
 
@@ -43,11 +45,22 @@ def state(run: Run) -> dict[str, str]:
     shown, total = run.images_shown, run.total_images
     if run.finished:
         return {"tone": "good", "text": "Finished", "more": f"{shown:,} images shown"}
-    when = f"; last entry {_local_time(run.logged_at)}" if run.logged_at is not None and run.ticks else ""
-    if not total:
-        return {"tone": "plain", "text": "In progress", "more": f"{shown:,} images shown{when}"}
-    # Whether it goes on or was stopped cannot be told from the files, so the page does not say.
-    return {"tone": "watch", "text": f"At {shown / total:.0%}", "more": f"{shown:,} of {total:,} images{when}"}
+    when = f"; last entry {local_time(run.logged_at)}" if run.logged_at is not None and run.ticks else ""
+    share = f" {shown / total:.0%}" if total else ""
+    of = f"{shown:,} of {total:,} images" if total else f"{shown:,} images shown"
+    if run.standing == "going":
+        return {"tone": "plain", "text": f"Going on{',' if share else ''}{share}", "more": of}
+    if run.standing == "stopped":
+        return {"tone": "watch", "text": f"Stopped{' at' if share else ''}{share}", "more": of + when}
+    return {"tone": "watch" if total else "plain", "text": f"At{share}" if total else "In progress", "more": of + when}
+
+
+def patience(run: Run) -> float:
+    """Seconds after which the next report of a run that is going should have come: three snapshots' time, and a bit."""
+    moments = [images for images, _ in run.snapshots]
+    at = [row["seconds"] for row in run.ticks if row["images"] in moments and row.get("seconds") is not None]
+    longest = max((after - before for before, after in itertools.pairwise([0.0, *at][-4:])), default=0.0)
+    return max(_LEAST_PATIENCE, 3 * longest)
 
 
 def tiles(run: Run) -> list[dict[str, str]]:
@@ -161,7 +174,8 @@ def _seconds_in(ticks: Sequence[Row], level: int) -> float:
     return total
 
 
-def _local_time(moment: float) -> str:
+def local_time(moment: float) -> str:
+    """A moment, in seconds since the epoch, to the minute."""
     return datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M")
 
 

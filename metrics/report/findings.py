@@ -13,6 +13,7 @@ from metrics.report.fields import Row
 from metrics.report.run_directory import Run
 from metrics.report.trends import Trend, comparable, trend
 
+AT_FLOOR = 1.25  # times the real-against-real floor: SWD can hardly tell more at this sample size
 WORSE = 1.25  # times the best SWD of the run
 VARIATION = 0.02  # distance of MS-SSIM from the reals' that counts
 LEAD_JUMP = 2.0  # growth of the discriminator's lead within a level that is pointed out
@@ -27,6 +28,24 @@ def times_floor(result: Row) -> float | None:
     return float(result["value"] / floor) if floor else None
 
 
+def at_floor(result: Row) -> bool:
+    """Whether an SWD result is within `AT_FLOOR` of its floor, or above it by no more than twice its standard error."""
+    times = times_floor(result)
+    if times is None:
+        return False
+    floor = result["floor"]
+    return times <= AT_FLOOR or not differ(result, floor)
+
+
+def differ(one: Row, other: Row) -> bool:
+    """Whether two values lie further apart than twice the standard error of their difference, as far as that is known.
+
+    The error of a floor is seldom known; it is taken for 0.
+    """
+    error = math.hypot(one.get("standard_error") or 0.0, other.get("standard_error") or 0.0)
+    return abs(float(one["value"] - other["value"])) > 2 * error
+
+
 def floor_is_high(result: Row) -> bool:
     """Whether the floor was measured with fewer images than the value, and so lies too high for it."""
     floor = result["floor"] or {}
@@ -39,10 +58,10 @@ def swd_trend(run: Run) -> Trend | None:
 
 
 def better_earlier(run: Run) -> Row | None:
-    """The best SWD result, if the last one is more than `WORSE` times as high."""
+    """The best SWD result, if the last one is more than `WORSE` times as high, and by more than their errors."""
     results = comparable(run.results("swd"))
     best = min(results, key=lambda row: float(row["value"]), default=None)
-    return best if best and results[-1]["value"] > WORSE * best["value"] else None
+    return best if best and results[-1]["value"] > WORSE * best["value"] and differ(results[-1], best) else None
 
 
 def weakest_level(result: Row) -> tuple[int, dict[int, float]] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 import growgan
-from metrics.report import facts
+from metrics.report import KeptPictures, facts
 from metrics.report.charts import TIMES, Chart, Series, draw, points_of
 from metrics.report.evaluations import Evaluation
 from metrics.report.pictures import read_gallery
@@ -23,7 +24,13 @@ from metrics.report.scales import count_text
 _HERE = Path(__file__).parent
 
 
-def render(run: Run, evaluations: Sequence[Evaluation] = ()) -> str:
+def render(
+    run: Run,
+    evaluations: Sequence[Evaluation] = (),
+    *,
+    follows: bool = False,
+    kept: KeptPictures | None = None,
+) -> str:
     """The whole page as one HTML text.
 
     Everything that comes from the run is escaped by the template engine; a content security policy in the page forbids
@@ -36,7 +43,10 @@ def render(run: Run, evaluations: Sequence[Evaluation] = ()) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=count_text, grouped=lambda value: f"{value:,}", stage=facts.stage_text)
+    environment.filters.update(
+        count=count_text, grouped=lambda value: f"{value:,}", stage=facts.stage_text, duration=facts.duration_text
+    )
+    now = time.time()
     script = (_HERE / "script.js").read_text(encoding="utf-8")
     style = (_HERE / "style.css").read_text(encoding="utf-8")
     return environment.get_template("template.html").render(
@@ -49,10 +59,14 @@ def render(run: Run, evaluations: Sequence[Evaluation] = ()) -> str:
         subject=facts.subject(run),
         digest=facts.text_of(run.info, "data", "content_digest"),
         state=facts.state(run),
+        written=now,
+        written_text=facts.local_time(now),
+        follows=follows and run.going,
+        overdue=now + facts.patience(run),
         tiles=facts.tiles(run),
         answers=answers(run),
         warnings=facts.warnings(run),
-        gallery=read_gallery(run),
+        gallery=read_gallery(run, kept),
         score_charts=score_charts(run),
         evaluations=evaluations,
         training_charts=training_charts(run),
@@ -74,15 +88,17 @@ def training_charts(run: Run) -> list[Chart]:
 
     def chart(title: str, subtitle: str, curves: Sequence[tuple[str, str]], *, log: bool = False) -> Chart | None:
         series = [Series(name=name, points=points_of(run.ticks, key), colour=k) for k, (key, name) in enumerate(curves)]
-        return draw(title, subtitle, series, end=run.images_shown, plan=run.plan, log=log)
+        return draw(title, subtitle, series, end=run.images_shown, plan=run.plan, events=run.events, log=log)
 
     losses = [("loss_d", "discriminator"), ("loss_g", "generator")]
     scores = [("score_real", "reals"), ("score_fake", "fakes")]
     terms = [("penalty", "gradient penalty"), ("drift", "drift")]
+    norms = [("grad_norm_d", "discriminator"), ("grad_norm_g", "generator")]
     charts = [
         chart("Losses", "of the two networks; they need not fall", losses),
         chart("Scores", "what the discriminator gives", scores),
         chart("Regularisation", "terms in the discriminator's loss", terms, log=True),
+        chart("Gradients", "length of the gradient by all weights of a network", norms, log=True),
         chart("Speed", "images per second", [("images_per_sec", "images/s")], log=True),
     ]
     return [chart for chart in charts if chart]
@@ -111,6 +127,7 @@ def _swd_chart(run: Run) -> Chart | None:
         series,
         end=run.images_shown,
         plan=run.plan,
+        events=run.events,
         log=True,
         floor_name=facts.FLOOR_NAME,
     )
@@ -125,4 +142,14 @@ def _metric_chart(run: Run, metric: str) -> Chart | None:
     subtitle, floor_name = "over the images shown", "reals"
     if metric == "ms-ssim":
         subtitle, floor_name = "among samples; higher than among reals means less variation", "among reals"
-    return draw(metric.upper(), subtitle, [curve], end=run.images_shown, plan=run.plan, floor_name=floor_name)
+    elif any(row["floor"] for row in results):
+        subtitle, floor_name = "samples against reals", facts.FLOOR_NAME
+    return draw(
+        metric.upper(),
+        subtitle,
+        [curve],
+        end=run.images_shown,
+        plan=run.plan,
+        events=run.events,
+        floor_name=floor_name,
+    )

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from metrics.report import KeptPictures
 from metrics.report.run_directory import Grid, Run
 
 MAX_SNAPSHOTS = 12
+_MOST_KEPT = 256  # pictures of up to about 100 KB each, for the next report of the same run
 _MAX_PIXELS = 50_000_000  # of one grid picture; larger ones are refused before they are decoded
 _LOSSLESS_CELL = 32
 _JPEG_QUALITY = 88
@@ -80,23 +82,30 @@ class Gallery:
     notes: list[str] = field(default_factory=list)
 
 
-def read_gallery(run: Run) -> Gallery:
-    """Read the pictures of a run; one that cannot be read is left out and noted."""
-    gallery = Gallery()
+def read_gallery(run: Run, kept: KeptPictures | None = None) -> Gallery:
+    """Read the pictures of a run; one that cannot be read is left out and noted.
+
+    Parameters
+    ----------
+    run : Run
+    kept : dict, optional
+        Pictures that were read before, by file; those read now are added.
+    """
+    gallery, kept = Gallery(), {} if kept is None else kept
     if run.grid is None:
         if run.snapshots or run.reals:
             gallery.notes.append("run.json does not say how the sample grids are laid out, so they are not shown")
         return gallery
     if run.reals:
-        gallery.reals = _read(run.reals, run.grid, GRID_EXTENT, gallery.notes)
+        gallery.reals = _recall(run.reals, run.grid, GRID_EXTENT, gallery.notes, kept)
     for images, path in reversed(run.snapshots):
-        if picture := _read(path, run.grid, GRID_EXTENT, gallery.notes):
+        if picture := _recall(path, run.grid, GRID_EXTENT, gallery.notes, kept):
             gallery.latest = Snapshot(images=images, stage=run.stage(images), picture=picture)
             break
     # Beyond the latest readable one lie only files already noted.
     readable = [entry for entry in run.snapshots if gallery.latest and entry[0] <= gallery.latest.images]
     for images, path in evenly(readable, MAX_SNAPSHOTS):
-        if picture := _read(path, run.grid, SNAPSHOT_EXTENT, gallery.notes):
+        if picture := _recall(path, run.grid, SNAPSHOT_EXTENT, gallery.notes, kept):
             gallery.development.append(Snapshot(images=images, stage=run.stage(images), picture=picture))
     return gallery
 
@@ -142,6 +151,18 @@ def reduce_grid(image: Image.Image, grid: Grid, extent: Extent) -> Picture:
         kind = "jpeg"
     uri = f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
     return Picture(uri=uri, columns=columns, rows=rows, cell=grid.cell // factor, source_cell=grid.cell)
+
+
+def _recall(path: Path, grid: Grid, extent: Extent, notes: list[str], kept: KeptPictures) -> Picture | None:
+    """`_read`, unless the same file was read before."""
+    found = path.stat()
+    key = path, found.st_mtime_ns, found.st_size, grid, extent
+    if key not in kept:
+        kept[key] = _read(path, grid, extent, notes)
+        while len(kept) > _MOST_KEPT:
+            del kept[next(iter(kept))]
+    picture: Picture | None = kept[key]
+    return picture
 
 
 def _read(path: Path, grid: Grid, extent: Extent, notes: list[str]) -> Picture | None:

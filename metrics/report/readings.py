@@ -1,36 +1,25 @@
-"""What the numbers of a run say, in words: is it learning, is it collapsing, what would I change.
+"""What the numbers of a run say, in words: is it learning, is it collapsing; `advice` has what I would change.
 
 Every sentence follows from a rule of `findings` or of this file and carries the numbers it rests on.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from metrics.report import findings
-from metrics.report.charts import TIMES
+from metrics.report.advice import what_to_change
+from metrics.report.answer import Answer, with_error
 from metrics.report.fields import Row
 from metrics.report.run_directory import Run
 from metrics.report.scales import number_text
 from metrics.report.trends import Trend, comparable
 
-AT_FLOOR = 1.25  # times the real-against-real floor: SWD can hardly tell more at this sample size
 LEARNED = 0.5  # fall of SWD from the untrained generator that counts as learning
 HARDLY = 0.1  # a smaller fall counts as none
+LATELY = 0.9  # share of the images shown, after which an event decides the verdict
 COLLAPSE = 0.1  # MS-SSIM above the reals' by more than this looks like a collapse
 _JUMP_NAMES = {"lead": "The discriminator's lead (score of reals minus fakes)", "penalty": "The gradient penalty"}
-
-
-@dataclass
-class Answer:
-    """Answer to one question: a verdict of a few words, its tone (good, watch, bad or plain) and the reasons."""
-
-    question: str
-    verdict: str
-    tone: str
-    sentences: list[str] = field(default_factory=list)
 
 
 def answers(run: Run) -> list[Answer]:
@@ -52,19 +41,19 @@ def is_learning(run: Run) -> Answer:
         say(f"Not compared here: {others} earlier SWD results of other levels, number of images, protocol or reals.")
     if len(same) == 1 or first <= 0:
         answer.verdict = "Too early to say"
-        say(f"SWD is {number_text(last)}, with nothing yet to compare it with.")
+        say(f"SWD is {with_error(same[-1])}, with nothing yet to compare it with.")
     else:
         fall = 1 - last / first
         _judge_fall(run, fall, answer)
         at = same[0]["images"]
         start = "that of the untrained generator" if at == 0 else f"the first evaluation, at {at:,} images"
         moved = "fell by" if fall >= 0 else "rose by"
-        say(f"SWD {moved} {abs(fall):.0%} from {start}: {number_text(first)} to {number_text(last)}.")
+        say(f"SWD {moved} {abs(fall):.0%} from {start}: {with_error(same[0])} to {with_error(same[-1])}.")
     if (times := findings.times_floor(same[-1])) is not None:
         floor = number_text(same[-1]["floor"]["value"])
         if findings.floor_is_high(same[-1]):
             say(f"It is at least {times:.1f} times the real-against-real floor: {floor}, measured with fewer images.")
-        elif times <= AT_FLOOR:
+        elif findings.at_floor(same[-1]):
             say(f"It is at the real-against-real floor ({floor}): at this sample size SWD can hardly tell more.")
         else:
             say(f"It is {times:.1f} times the real-against-real floor of {floor}.")
@@ -74,6 +63,8 @@ def is_learning(run: Run) -> Answer:
     if best := findings.better_earlier(run):
         above = f"{last / best['value'] - 1:.0%} above that" if best["value"] else "above that"
         say(f"Its best was {number_text(best['value'])} at {best['images']:,} images; the last is {above}.")
+    for sentence in _other_distances(run):
+        say(sentence)
     return answer
 
 
@@ -94,49 +85,37 @@ def is_collapsing(run: Run) -> Answer:
     for name, count, first in findings.non_finite(run):
         answer.verdict, answer.tone = "The numbers broke down", "bad"
         say(f"{name} was not finite in {count} of {len(run.ticks)} ticks, first at {first:,} images.")
+    if run.events:
+        last = run.events[-1]
+        if last.images > LATELY * run.images_shown and answer.tone in ("good", "plain"):
+            answer.verdict, answer.tone = "A guard warned lately", "watch"
+        number = "event 1" if len(run.events) == 1 else f"the last of {len(run.events)} events"
+        say(f"The guards found something, {number} after {last.images:,} images: {last.found}; {last.done}.")
     return answer
 
 
-def what_to_change(run: Run) -> Answer:
-    """Candidates that follow from the numbers; none of them is a finding."""
-    answer = Answer("What would I change?", "Nothing stands out", "plain")
-    say = answer.sentences.append
-    swd, variation, going = run.results("swd"), run.results("ms-ssim"), findings.swd_trend(run)
-    times = findings.times_floor(swd[-1]) if swd else None
-    direction = going.direction if going else None
-    if findings.non_finite(run):
-        say("Start again, or from a checkpoint before the first value that was not finite, with a lower learning rate.")
-    if best := findings.better_earlier(run):
-        say(f"Prefer the weights of {best['images']:,} images: {_checkpoint_of(run, best['images'])}.")
-    if not run.finished and run.total_images:
-        say(f"Let it run: {run.images_shown / run.total_images:.0%} of the planned images have been shown.")
-    elif run.finished and direction == "falling":
-        say("Train longer: SWD had not levelled off when the run ended.")
-    elif run.finished and direction == "flat" and times is not None and times > 2:
-        say("Longer training alone may not help: more channels, a lower learning rate or more data might.")
-    grown = not findings.still_growing(run, run.images_shown)
-    if swd and grown and (uneven := findings.weakest_level(swd[-1])):
-        say(_about_weakest(*uneven))
-    low = variation and findings.variation_differs(variation[-1]) and (findings.variation_gap(variation[-1]) or 0) > 0
-    if low and grown and not findings.variation_grows(variation):
-        say("For more variation: a larger batch, a lower learning rate or more varied data.")
-    if times is not None and times < 2:
-        say("Measure with more images before comparing runs: SWD is within twice its floor at this sample size.")
-    if answer.sentences:
-        answer.verdict = "One candidate" if len(answer.sentences) == 1 else f"{len(answer.sentences)} candidates"
-    return answer
+def _other_distances(run: Run) -> list[str]:
+    """Where every other metric with a floor, such as FID, came from and is, beside that floor."""
+    said = []
+    for metric in dict.fromkeys(row["metric"] for row in run.evaluations):
+        same = comparable(run.results(metric)) if metric != "swd" and run.results(metric) else []
+        if same and same[-1]["floor"] and same[-1]["floor"].get("value") is not None:
+            start = f"went from {with_error(same[0])} to" if len(same) > 1 else "is"
+            beside = with_error(same[-1]["floor"])
+            said.append(f"{metric.upper()} {start} {with_error(same[-1])}; real against real it is {beside}.")
+    return said
 
 
 def _judge_fall(run: Run, fall: float, answer: Answer) -> None:
     going = findings.swd_trend(run)
     direction = going.direction if going else None
     last = run.results("swd")[-1]
-    near_floor = (findings.times_floor(last) or math.inf) <= AT_FLOOR and not findings.floor_is_high(last)
+    near_floor = findings.at_floor(last) and not findings.floor_is_high(last)
     if findings.better_earlier(run):
         answer.verdict, answer.tone = "It was better before", "watch"
     elif fall < LEARNED and findings.still_growing(run, last["images"]):
         answer.verdict = "Too early to say"  # images of a coarse level are far from the reals at every finer one
-    elif fall < HARDLY and not near_floor:
+    elif (fall < HARDLY or not findings.differ(comparable(run.results("swd"))[0], last)) and not near_floor:
         answer.verdict, answer.tone = "No sign of it yet", "watch"
     elif fall < LEARNED and not near_floor:
         answer.verdict, answer.tone = "A little", "watch"
@@ -180,18 +159,3 @@ def _direction(name: str, going: Trend, amount: str) -> str:
     if going.direction == "flat":
         return f"{name} has been level since {going.since:,.0f} images, within its scatter."
     return f"{name} is {going.direction}: by {amount} since {going.since:,.0f} images."
-
-
-def _about_weakest(side: int, times: dict[int, float]) -> str:
-    names = {max(times): "the finest detail", min(times): "layout and colour"}
-    what = names.get(side, "middle-sized structure")
-    least = min(times.values())
-    return (
-        f"Look at {what} first: at {side}{TIMES}{side} SWD is {times[side]:.1f} times its floor, "
-        f"at the best level {least:.1f} times."
-    )
-
-
-def _checkpoint_of(run: Run, images: int) -> str:
-    kept = dict(run.checkpoints).get(images)
-    return kept.name if kept else "no checkpoint of that moment is kept; snapshots.keep sets how many are"

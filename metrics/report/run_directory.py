@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from datasets.errors import InputError
+from metrics.report.events import Event, read_events
 from metrics.report.fields import (
     Row,
     check_level,
@@ -21,6 +24,7 @@ from metrics.report.fields import (
     read_text,
     whole_number,
 )
+from metrics.report.standing import Standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +66,22 @@ class Run:
         Layout of the sample pictures, if run.json says so.
     config_text : str or None
         config.yaml as it stands.
+    config : mapping
+        The same as nested options; empty if it is not YAML.
     ticks : list of dict
         Lines of log.jsonl in the order of images shown; a number that was not finite is None.
     evaluations : list of dict
         Lines of metrics.jsonl, likewise, one metric after another.
+    events : list of Event
+        What guards found and did, in the order of time.
     reals : Path or None
         Grid of real images.
     snapshots, checkpoints : list of (int, Path)
         Images shown and file of every grid of samples and of every checkpoint, in order.
     logged_at : float or None
         When the log was last written, in seconds since the epoch.
+    standing : str
+        Whether a trainer is at work.
     """
 
     path: Path
@@ -80,12 +90,15 @@ class Run:
     plan: tuple[LevelPlan, ...]
     grid: Grid | None
     config_text: str | None
+    config: Mapping[str, Any]
     ticks: list[Row]
     evaluations: list[Row]
+    events: list[Event]
     reals: Path | None
     snapshots: list[tuple[int, Path]]
     checkpoints: list[tuple[int, Path]]
     logged_at: float | None
+    standing: Standing = "unknown"
 
     @property
     def images_shown(self) -> int:
@@ -96,6 +109,18 @@ class Run:
     def finished(self) -> bool:
         """Whether every planned image has been shown."""
         return self.total_images is not None and self.images_shown >= self.total_images
+
+    @property
+    def going(self) -> bool:
+        """Whether a trainer is at work on images that are left."""
+        return self.standing == "going" and not self.finished
+
+    def option(self, key: str) -> Any:
+        """Value of a dotted option of the run; None if its configuration does not say."""
+        value: Any = self.config
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
 
     def results(self, metric: str) -> list[Row]:
         """Evaluations of one metric, in the order of images shown, those without a value left out."""
@@ -132,8 +157,15 @@ def check_run_directory(path: Path) -> Path:
     return path
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, standing: Standing = "unknown") -> Run:
     """Read a run directory.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    standing : str
+        Whether a trainer is at work in it.
 
     Raises
     ------
@@ -149,20 +181,32 @@ def read_run(path: Path) -> Run:
         check_result(row, measured)
     by_metric = {name: [row for row in results if row["metric"] == name] for name in [row["metric"] for row in results]}
     reals, config = path / "samples" / "reals.png", path / "config.yaml"
+    config_text = read_text(config) if config.is_file() else None
     return Run(
         path=path,
         info=info,
         total_images=None if info.get("total_images") is None else whole_number(info, "total_images", where),
         plan=_plan(info, where),
         grid=_grid(info, where),
-        config_text=read_text(config) if config.is_file() else None,
+        config_text=config_text,
+        config=_options(config_text),
         ticks=latest_session(ticks),
         evaluations=[row for rows in by_metric.values() for row in latest_session(rows)],
+        events=read_events(path / "events.jsonl"),
         reals=reals if reals.is_file() else None,
         snapshots=_numbered(path / "samples", r"fakes-(\d+)\.png"),
         checkpoints=_numbered(path / "checkpoints", r"checkpoint-(\d+)\.safetensors"),
         logged_at=log.stat().st_mtime if log.is_file() else None,
+        standing=standing,
     )
+
+
+def _options(text: str | None) -> Mapping[str, Any]:
+    try:
+        options = yaml.safe_load(text or "")
+    except yaml.YAMLError:  # the page shows the text, whatever it is
+        return {}
+    return options if isinstance(options, dict) else {}
 
 
 def _plan(info: Mapping[str, Any], where: Path) -> tuple[LevelPlan, ...]:

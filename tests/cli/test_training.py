@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from datasets import console
-from training import checkpoint, run, sample, video
+from training import checkpoint, loop, run, sample, video
 from training.config import load_preset
 from training.settings import from_yaml, with_settings
 
@@ -117,13 +121,53 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
     call: Callable[..., Outcome], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = call(run, "--preset", "celebahq", "--data", data, "--dry-run", "--set", "growth.batch=1")
+    changed = ["growth.batch=1", "data.resolution=16"]
+    code, out, err = call(run, "--preset", "celebahq", "--data", data, "--dry-run", *(f"--set={s}" for s in changed))
     assert code == 0
-    assert from_yaml(out, "stdout") == with_settings(load_preset("celebahq"), ["growth.batch=1"])
+    assert from_yaml(out, "stdout") == with_settings(load_preset("celebahq"), changed)
     assert "4x4" in err
     assert "6,556,163" in err
     assert re.search(r"PFLOP in all .*: about \d+ d \d+ h on this machine", err)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "arguments", "number", "said"),
+    [
+        (run, "try_levels", ["--dry-run"], signal.SIGTERM, "interrupted"),
+        (loop, "make_plan", [], signal.SIGINT, "interrupted"),
+        (loop, "resume", [], signal.SIGTERM, "interrupted"),
+        (loop, "prepare", [], signal.SIGINT, "stopped by SIGINT at 0 images shown; the same command goes on from here"),
+    ],
+)
+def test_signals_before_the_first_step(
+    call: Callable[..., Outcome],
+    monkeypatch: pytest.MonkeyPatch,
+    data: Path,
+    tmp_path: Path,
+    module: ModuleType,
+    function: str,
+    arguments: list[str],
+    number: signal.Signals,
+    said: str,
+) -> None:
+    """While levels are tried, while the run is planned, before there is a checkpoint, and where the first is due."""
+    signalled = getattr(module, function)
+
+    def signalling(*given: Any, **named: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return signalled(*given, **named)
+
+    monkeypatch.setattr(module, function, signalling)
+    out = tmp_path / "run"
+    code, _, err = call(run, "--preset", "tiny", "--data", data, "--out", out, *SETTINGS, *arguments)
+    assert code == 130
+    assert said in err
+    assert "Traceback" not in err
+    if function == "prepare":
+        assert [path.stem for path in checkpoint.listed(out / "checkpoints")] == ["checkpoint-000000000"]
+    else:
+        assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
 
 
 @pytest.mark.parametrize("module", [run, sample, video])
@@ -159,8 +203,18 @@ def test_bad_input_of_the_training_command(
         (["--preset", "tiny", "--data", data], 2, "Missing option '--out'"),
         (["--preset", "tiny", "--out", out], 2, "Missing option '--data'"),
         ([*base, "--set", "growth.btch=3"], 1, "did you mean growth.batch?"),
+        ([*base, "--set", "batch=3"], 1, "did you mean growth.batch?"),
         ([*base, "--set", "growth.batch=many"], 1, "growth.batch must be a whole number, got 'many'"),
-        ([*base, "--set", "data.resolution=32"], 1, "data.resolution 32 is not in"),
+        (
+            [*base, "--set", "data.resolution=32"],
+            1,
+            "it has 4, 8, 16; build a finer one, or pass --set data.resolution=16",
+        ),
+        (
+            ["--preset", "cifar10", "--data", data, "--out", out],
+            1,
+            "data.resolution 32 (the preset's, or --set) is not in",
+        ),
         ([*base, "--set", "growth.initial_resolution=64"], 1, "finer than the data set's 16"),
         ([*base, "--set", "network.stddev_group=5"], 1, "8 images does not divide into minibatch-stddev groups of 5"),
         ([*base, "--device", "tpu9"], 1, "--device tpu9 cannot be used"),

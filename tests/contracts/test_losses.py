@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.loss_terms import together
 from training import losses
 from training.config import load_plugin, plugin_names
 from training.losses import Context, Terms
@@ -28,8 +29,7 @@ def critic(images: Tensor) -> Tensor:
 def for_d(module: ModuleType, reals: Tensor, fakes: Tensor, draws: Callable[[str], Tensor]) -> Terms:
     config = module.Config()
     context = Context(critic, reals, fakes, 1, draws, module.initial_state(config))
-    terms: Terms = module.discriminator_terms(config, critic(reals), critic(fakes), context)
-    return terms
+    return together(module.discriminator_terms(config, critic(reals), critic(fakes), context))
 
 
 def test_terms_are_per_image_and_logs_are_detached(module: ModuleType) -> None:

@@ -13,7 +13,7 @@ from training.growth import Schedule
 from training.plan import make_plan
 from training.settings import from_yaml, to_yaml
 
-RESOLUTIONS = {"celebahq": 1024, "lsun": 256, "table1": 128}  # all others are made for 32x32
+RESOLUTIONS = {"celebahq": 1024, "lsun": 256, "table1": 128, "cpu": 64}  # all others are made for 32x32
 
 
 def resolution_of(name: str) -> int:
@@ -36,6 +36,7 @@ def test_preset_reaches_its_resolution(name: str) -> None:
     config = load_preset(name)
     assert isinstance(config, Config)
     assert from_yaml(to_yaml(config), name) == config
+    assert config.data.resolution == (None if name in ("tiny", "demo") else resolution_of(name))
     top = resolution_of(name).bit_length() - 1
     plans = make_plan(config, Schedule(config.growth, top))
     assert plans[-1].segment.level == top

@@ -206,21 +206,98 @@ def test_a_lead_that_doubles_late_in_a_level_is_pointed_out(folder):
 def test_what_to_change_follows_from_the_numbers(folder):
     full = [{"images": 400_000, "level": 5}]
     assert what_to_change(run_with(folder, falling(10), ticks=full)).sentences == [
-        "Train longer: SWD had not levelled off when the run ended."
+        "Train longer: SWD had not levelled off when the run ended. "
+        "The same command with --set growth.total_kimg=600 goes on."
     ]
     assert what_to_change(run_with(folder, level(10), ticks=full)).sentences == [
-        "Longer training alone may not help: more channels, a lower learning rate or more data might."
+        "Longer training alone may not help: in a new run, wider networks (a higher network.fmap_max), "
+        "a lower growth.learning_rate or more data might."
     ]
     near = what_to_change(run_with(folder, level(2.4), ticks=full))
     assert near.sentences == [
-        "Measure with more images before comparing runs: SWD is within twice its floor at this sample size."
+        "Measure with more images before comparing runs: SWD is within twice its floor at this sample size "
+        "(--set snapshots.metric_images=2048)."
     ]
     half = what_to_change(run_with(folder, [100, 50], ticks=[{"images": 200_000}]))
     assert half.sentences == ["Let it run: 50% of the planned images have been shown."]
     nothing = what_to_change(run_with(folder, [100, 10], ticks=full, moments=[0, 400_000]))
     assert (nothing.verdict, nothing.sentences) == ("Nothing stands out", [])
     narrow = what_to_change(run_with(folder, ms_ssim=[0.2, 0.4, 0.4, 0.4, 0.4], ticks=full, moments=GROWN))
-    assert narrow.sentences == ["For more variation: a larger batch, a lower learning rate or more varied data."]
+    assert narrow.sentences == [
+        "For more variation, in a new run: --set growth.batch_by_resolution.32=64 (it is 32), "
+        "a lower growth.learning_rate or more varied data."
+    ]
+
+
+def test_advice_knows_the_options_of_the_run(folder):
+    (folder / "config.yaml").write_text("growth: {learning_rate: 0.003}\nnetwork: {fmap_max: 128}\n")
+    full = [{"images": 400_000, "level": 5}]
+    assert what_to_change(run_with(folder, level(10), ticks=full)).sentences == [
+        "Longer training alone may not help: in a new run, wider networks (--set network.fmap_max=256 (it is 128)), "
+        "--set growth.learning_rate=0.0015 (it is 0.003) or more data might."
+    ]
+    broken = what_to_change(run_with(folder, level(10), ticks=[*full, {"images": 400_001, "loss_d": None}]))
+    assert broken.sentences[0].startswith(
+        "Numbers that are not finite: start again with --set growth.learning_rate=0.0015"
+    )
+    (folder / "run.json").write_text((folder / "run.json").read_text().replace("6300", "2048"))
+    near = what_to_change(run_with(folder, level(2.4), ticks=full))
+    assert near.sentences[0].endswith("at this sample size, and the data set has no more than these.")
+
+
+def test_events_have_their_advice(folder):
+    (folder / "config.yaml").write_text("guards: {collapse: go_on, explosion: stop}\ngrowth: {learning_rate: 0.003}\n")
+    events = [
+        {"images": 10, "found": "samples lost their variation: MS-SSIM 0.30 above the reals'", "done": "went on"},
+        {"images": 20, "found": "the gradient penalty exploded: 1e+04, beyond 1000", "done": "went on"},
+        {"images": 30, "found": "training diverged: loss_d not finite", "done": "back", "back_to": 25},
+    ]
+    write_lines(folder / "events.jsonl", events)
+    run = run_with(folder, ticks=[{"images": 400_000, "level": 5, "lr_g": 0.00075}])
+    assert what_to_change(run).sentences == [
+        "The run was rolled back once: begin the next one with --set growth.learning_rate=0.00075.",
+        "A guard warned and the run went on: --set guards.collapse=roll_back returns to the last good checkpoint and "
+        "lowers the learning rates.",
+    ]
+
+
+def test_a_recent_event_is_no_good_sign(folder):
+    found = {"found": "samples lost their variation", "done": "went on"}
+    for images, verdict in [(350_000, "No sign of it"), (390_000, "A guard warned lately")]:
+        write_lines(folder / "events.jsonl", [found | {"images": images}])
+        answer = is_collapsing(run_with(folder, ms_ssim=[0.2, 0.2], moments=[300_000, 400_000]))
+        assert answer.verdict == verdict
+        assert answer.sentences[-1].startswith(f"The guards found something, event 1 after {images:,} images: samples")
+
+
+def with_errors(folder, values, error, floor=2.0):
+    rows = [swd_result(n, {"32": v, "16": v}, {"32": floor, "16": floor}) for n, v in zip(GROWN, values, strict=False)]
+    write_lines(folder / "metrics.jsonl", [row | {"standard_error": error} for row in rows])
+    return read_run(folder)
+
+
+def test_what_the_errors_of_swd_allow_is_no_difference(folder):
+    """A rise, a fall and a distance from the floor count beyond twice their standard errors."""
+    assert is_learning(with_errors(folder, [100, 10, 14], 1.0)).verdict == "It was better before"
+    assert is_learning(with_errors(folder, [100, 10, 14], 1.5)).verdict == "It has learned"
+    assert is_learning(with_errors(folder, [100, 80], 5.0)).verdict == "A little"
+    assert is_learning(with_errors(folder, [100, 80], 8.0)).verdict == "No sign of it yet"
+    near = is_learning(with_errors(folder, [100, 2.9], 0.5)).sentences
+    assert near[0].endswith("100 \u00b1 0.50 to 2.90 \u00b1 0.50.")
+    assert near[1].startswith("It is at the real-against-real floor (2.00)")
+    assert "1.4 times" in is_learning(with_errors(folder, [100, 2.9], 0.4)).sentences[1]
+
+
+def test_other_distances_are_told_with_their_floor(folder):
+    floor = {"value": 12.0, "standard_error": 0.31, "num_images": 1024, "method": "halves"}
+    rows = [
+        ms_ssim_result(n, 0.2, 0.2) | {"metric": "fid", "value": value, "standard_error": 1.1, "floor": floor}
+        for n, value in ((0, 310.0), (400_000, 45.2))
+    ]
+    write_lines(folder / "metrics.jsonl", [swd_result(0, {"16": 5.0}), *rows])
+    assert is_learning(read_run(folder)).sentences[-1] == (
+        "FID went from 310 \u00b1 1.1 to 45.2 \u00b1 1.1; real against real it is 12.0 \u00b1 0.31."
+    )
 
 
 def test_an_earlier_best_names_its_checkpoint_if_that_is_kept(folder):
@@ -228,7 +305,7 @@ def test_an_earlier_best_names_its_checkpoint_if_that_is_kept(folder):
     kept = what_to_change(run_with(folder, [100, 10, 20], ticks=full, moments=[0, 200_000, 400_000]))
     assert kept.sentences[0] == "Prefer the weights of 200,000 images: checkpoint-000200000.safetensors."
     gone = what_to_change(run_with(folder, [100, 10, 20], ticks=full, moments=[0, 210_000, 400_000]))
-    assert "no checkpoint of that moment is kept; snapshots.keep sets how many are" in gone.sentences[0]
+    assert "no checkpoint of that moment is kept; --set snapshots.keep_best=true keeps the best" in gone.sentences[0]
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,12 @@ def per_map(values: Array, like: Array) -> Array:
     return values.reshape(1, -1, *[1] * (like.ndim - 2))
 
 
-def he(weight: Array, gain: float, options: Options) -> Array:
+def he(weights: Weights, name: str, gain: float, options: Options) -> Array:
     """Weights as applied: with He's constant over the inputs of one output number, if not already drawn so."""
-    return weight * gain / np.sqrt(weight[0].size) if options["equalized"] else weight
+    weight = weights[f"{name}.weight"]
+    if not options["equalized"]:
+        return weight
+    return weight * (weights[f"{name}.scale"] if options["drawn_scale"] else gain / np.sqrt(weight[0].size))
 
 
 def standardized(weights: Weights, name: str, x: Array, kind: str, *, training: bool) -> Array:
@@ -103,13 +106,13 @@ def generator(
         return finish(weights, name, x, options["generator_norm"], options["generator_leak"], options)
 
     def conv(name: str, x: Array) -> Array:
-        return layer(name, correlate(x, he(weights[f"{name}.linear.weight"], ROOT2, options)))
+        return layer(name, correlate(x, he(weights, f"{name}.linear", ROOT2, options)))
 
     def rgb(k: int, x: Array) -> Array:
-        out = correlate(x, he(weights[f"to_rgb.{res(k)}.weight"], 1.0, options))
+        out = correlate(x, he(weights, f"to_rgb.{res(k)}", 1.0, options))
         return out + per_map(weights[f"to_rgb.{res(k)}.bias"], out)
 
-    x = z @ he(weights["dense.linear.weight"], ROOT2 / 4, options).T
+    x = z @ he(weights, "dense.linear", ROOT2 / 4, options).T
     x = conv("conv", layer("dense", x.reshape(len(z), -1, 4, 4)))
     pictures = {2: rgb(2, x)}
     for k in range(3, level + 1):
@@ -157,11 +160,11 @@ def discriminator(
 
     def from_rgb(k: int, x: Array) -> Array:
         name = f"from_rgb.{res(k)}"
-        x = correlate(x, he(weights[f"{name}.linear.weight"], ROOT2, options))
+        x = correlate(x, he(weights, f"{name}.linear", ROOT2, options))
         return finish(weights, name, x, "none", leak, options)
 
     def conv(name: str, x: Array, shrink: Callable[[Array], Array] = lambda x: x) -> Array:
-        x = shrink(correlate(perturb(x), he(weights[f"{name}.linear.weight"], ROOT2, options)))
+        x = shrink(correlate(perturb(x), he(weights, f"{name}.linear", ROOT2, options)))
         return finish(weights, name, x, options["discriminator_norm"], leak, options)
 
     x = from_rgb(level, images)
@@ -177,11 +180,11 @@ def discriminator(
         planes = deviation(x, options["stddev_group"])[:, None, None, None] * np.ones((1, 1, 4, 4))
         x = np.concatenate([x, planes], axis=1)
     x = perturb(conv("conv", x)).reshape(len(x), -1)
-    x = x @ he(weights["dense.linear.weight"], ROOT2, options).T
+    x = x @ he(weights, "dense.linear", ROOT2, options).T
     x = finish(weights, "dense", x, options["discriminator_norm"], leak, options)
     if options["minibatch_discrimination"]:
         x = np.concatenate([x, discrimination(weights, x)], axis=1)
-    return x @ he(weights["score.weight"], 1.0, options).T + weights["score.bias"]
+    return x @ he(weights, "score", 1.0, options).T + weights["score.bias"]
 
 
 def slopes(function: Callable[[Array], float], x: Array, step: float = 1e-5) -> Array:

@@ -6,13 +6,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import several_ranks
 import torch
 
 from datasets.atomic import write_text
@@ -29,8 +28,8 @@ CPU = torch.device("cpu")
 SETTINGS = [
     "network.fmap_base=64",
     "network.fmap_max=8",
-    "growth.batch=8",
-    "growth.batch_by_resolution={16: 4}",
+    "growth.batch=16",
+    "growth.batch_by_resolution={16: 8}",
     "growth.fade_kimg=0.064",
     "growth.stabilize_kimg=0.064",
     "growth.total_kimg=0.4",
@@ -42,6 +41,7 @@ SETTINGS = [
     "snapshots.keep=100",
     "snapshots.keep_best=false",
     "snapshots.keep_levels=false",
+    "snapshots.report=false",
     "data.mirror=true",
 ]
 
@@ -157,10 +157,10 @@ def test_a_torn_checkpoint_never_outlives_a_whole_one(config: Config, data: Path
     newest.write_bytes(newest.read_bytes()[:100])
     one = with_settings(config, ["snapshots.keep=1"])
     with pytest.MonkeyPatch.context() as patch:
-        stop_after(patch, 388, signal.SIGTERM)
+        stop_after(patch, 392, signal.SIGTERM)
         assert not loop.train(one, open_pyramid(data), whole, CPU)
     (left,) = checkpoint.listed(whole / "checkpoints")
-    assert checkpoint.load(left).images == 388
+    assert checkpoint.load(left).images == 392
 
 
 @pytest.mark.parametrize("name", ["run.json", "config.yaml"])
@@ -258,6 +258,18 @@ def test_other_data_are_refused(config: Config, make_pyramid: Callable[..., Path
         loop.train(config, other, whole, CPU)
 
 
+def test_what_changes_the_last_bits_is_told(
+    config: Config, data: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert loop.train(config, open_pyramid(data), whole, CPU)
+    assert "since the checkpoint" not in capsys.readouterr().err
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    monkeypatch.setattr(provenance.winograd_kernels, "available", lambda: False)
+    assert loop.train(config, open_pyramid(data), whole, CPU)
+    told = "since the checkpoint threads was 1 and is 7, winograd was True and is False: the same images and random"
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
 def test_only_the_newest_checkpoints_are_kept(tmp_path: Path, config: Config, data: Path) -> None:
     out = tmp_path / "run"
     loop.train(with_settings(config, ["snapshots.keep=2"]), open_pyramid(data), out, CPU)
@@ -296,28 +308,26 @@ def test_training_that_diverges_stops_with_the_name_and_keeps_the_last_good_stat
 def test_sigkill_at_any_moment(tmp_path: Path, config: Config, data: Path, reference: Path) -> None:
     """The command itself, killed again and again at growing delays until it is through."""
     out = tmp_path / "killed"
-    command = [sys.executable, "training/run.py", "--preset", "tiny", "--data", str(data), "--out", str(out)]
-    command += [f"--set={setting}" for setting in SETTINGS]
-    repository = Path(__file__).resolve().parents[2]
+    command = ["--preset", "tiny", "--data", data, "--out", out, *(f"--set={setting}" for setting in SETTINGS)]
     kills = 0
     for attempt in range(60):
-        process = subprocess.Popen(command, cwd=repository, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        (process,) = several_ranks.start(1, command, tmp_path / "errors")
         deadline = time.monotonic() + 240
         before = len(list((out / "samples").glob("*"))) if out.exists() else 0
         # wait until it writes something, then a little longer each time, so that kills hit different instants
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.is_alive() and time.monotonic() < deadline:
             if out.exists() and len(list((out / "samples").glob("*"))) > before + 1:
                 time.sleep(0.013 * attempt)
                 break
             time.sleep(0.005)
-        if process.poll() is not None:
-            assert process.returncode == 0
+        process.kill()
+        process.join()
+        if process.exitcode == 0:
             break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.exitcode == -signal.SIGKILL
         kills += 1
         if kills == 5:
-            subprocess.run(command, cwd=repository, check=True, capture_output=True)
+            assert several_ranks.run(1, command, tmp_path / "errors") == [0]
             break
     assert kills >= 2
     assert_same(reference, out)

@@ -89,6 +89,7 @@ def test_later_settings_win() -> None:
         ("network=3", "network must be a group of options, got 3"),
         ("growth.batch_by_resolution=3", "growth.batch_by_resolution must be a table such as {256: 14}, got 3"),
         ("growth.batch_by_resolution.x=3", "growth.batch_by_resolution, key x must be a whole number"),
+        ("batch=3", "there is no option batch; did you mean growth.batch?"),
         ("arch=dcgan", "arch 'dcgan' does not exist; choose one of "),
         ("loss=wgan", "choose one of lsgan, wgan_gp; did you mean wgan_gp?"),
         ("growth.batch={", "is not a YAML value"),
@@ -104,6 +105,13 @@ def test_misspelt_keys_and_wrong_values_are_named(setting: str, message: str) ->
         with_settings(load_preset("tiny"), [setting])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_options_of_another_plug_in_can_be_set_after_its_name() -> None:
+    config = with_settings(
+        load_preset("tiny"), ["loss=lsgan", "objective.noise=3", "arch=mnist_modes", "network.rgb_kernel=1"]
+    )
+    assert (config.objective.noise, config.objective.noise_limit, config.network.rgb_kernel) == (3, 0.5, 1)
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest() -> None:

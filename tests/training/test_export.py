@@ -54,10 +54,10 @@ def conditional() -> Config:
     return Config(network=pggan.Config(**WIDTHS), conditioning=conditioning.Config(kind="acgan"))
 
 
-def drawn_by_oracle(path: Path, z: Array, level: int, labels: Array | None = None) -> Array:
+def drawn_by_oracle(path: Path, z: Array, level: int, labels: Array | None = None, alpha: float = 1.0) -> Array:
     saved = checkpoint.load(path)
     weights = {name: tensor.double().numpy() for name, tensor in saved.group("average").items()}
-    return oracle.generator(weights, saved.facts["config"]["network"], z, level, 1.0, labels)
+    return oracle.generator(weights, saved.facts["config"]["network"], z, level, alpha, labels)
 
 
 def by_onnx(path: Path, **inputs: Array) -> Array:
@@ -132,7 +132,6 @@ def test_every_kind_of_network(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "asked", "message"),
     [
-        ({"alpha": 0.4}, {}, r"fading 16x16 in \(alpha 0.400\).*--resolution 8"),
         ({}, {"resolution": 32}, r"has grown to 16x16; export that or less, not 32"),
         ({}, {"resolution": 12}, r"12"),
     ],
@@ -144,12 +143,42 @@ def test_refused(made: dict[str, Any], asked: dict[str, Any], message: str, tmp_
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_the_level_before_a_fading_one_is_exported(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_level_that_is_fading_in(tmp_path: Path, rng: np.random.Generator) -> None:
     source = write(tmp_path, paper(), alpha=0.4)
-    export(source, tmp_path / "out", formats=["pt2"], resolution=8)
+    done = export(source, tmp_path / "now", formats=["safetensors", "pt2"])
+    assert (done.level, done.alpha) == (4, 0.4)
     z = rng.standard_normal((4, 12))
-    images = torch.export.load(tmp_path / "out.pt2").module()(torch.from_numpy(z).float())
-    np.testing.assert_allclose(images.detach().numpy(), drawn_by_oracle(source, z, 3), atol=1e-4)
+    wanted = drawn_by_oracle(source, z, 4, alpha=0.4)
+    assert np.abs(wanted - drawn_by_oracle(source, z, 4)).max() > 0.01
+    images = torch.export.load(tmp_path / "now.pt2").module()(torch.from_numpy(z).float())
+    np.testing.assert_allclose(images.detach().numpy(), wanted, atol=1e-4)
+    assert Sampler.from_path(tmp_path / "now.safetensors")[0].alpha == 0.4
+    assert json.loads((tmp_path / "now.json").read_text())["alpha"] == 0.4
+    done = export(source, tmp_path / "before", formats=["safetensors"], resolution=8)
+    assert (done.level, done.alpha) == (3, 1.0)
+    assert Sampler.from_path(tmp_path / "before.safetensors")[0].alpha == 1.0
+
+
+def test_graphs_of_8_bit_images(tmp_path: Path, rng: np.random.Generator) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    source = write(tmp_path, paper())
+    export(source, tmp_path / "out", formats=["onnx"], bits=8)
+    z = rng.standard_normal((3, 12))
+    wanted = np.clip(np.round(drawn_by_oracle(source, z, 4) * 127.5 + 127.5), 0, 255)
+    assert wanted.min() == 0
+    session = runtime.InferenceSession(str(tmp_path / "out.onnx"), providers=["CPUExecutionProvider"])
+    (images,) = session.run(["images"], {"latents": z.astype(np.float32)})
+    assert images.dtype == np.uint8
+    assert np.abs(images - wanted).max() <= 1  # on the edge between two grey levels
+    assert (images != wanted).mean() < 0.001
+    card = json.loads((tmp_path / "out.json").read_text())
+    assert card["outputs"]["images"] == {"shape": ["batch", 3, 16, 16], "type": "uint8", "range": "[0, 255]"}
+
+
+def test_an_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"out.onnx has an ending, which the command adds; name it .*out$"):
+        export(write(tmp_path, paper()), tmp_path / "out.onnx")
 
 
 def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:

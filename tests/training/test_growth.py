@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -69,6 +70,26 @@ def test_kimg_per_resolution() -> None:
     segments = Schedule(Config(), 10).segments()
     assert [(s.end - s.start) // 1000 for s in segments] == [600] + [1200] * 7 + [3000]
     assert [(s.fade_end - s.start) // 1000 for s in segments] == [0] + [600] * 8
+
+
+@pytest.mark.parametrize(
+    ("kimg", "batches"), [((0.6, 0.6), {4: 32, 8: 20, 16: 7}), ((0.1, 0.02), {4: 64, 8: 48}), ((0.0, 0.3), {})]
+)
+def test_a_held_schedule_is_looked_at_every_fourth_minibatch(
+    kimg: tuple[float, float], batches: dict[int, int]
+) -> None:
+    """Oracle: the loop of the TensorFlow release, which looks at its schedule, then makes four steps."""
+    config = Config(fade_kimg=kimg[0], stabilize_kimg=kimg[1], total_kimg=6, batch=16, batch_by_resolution=batches)
+    every, held = Schedule(config, 6), Schedule(replace(config, hold_minibatches=4), 6)
+    images = differences = 0
+    while images < 6000:
+        stage = every.stage(images)
+        for _ in range(4):
+            differences += every.stage(images) != stage
+            assert held.stage(images) == stage
+            assert held.stage(images + stage.batch - 1) == stage
+            images += stage.batch
+    assert differences > 5
 
 
 def test_number_of_optimizer_resets() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ FINE = {"loss_d": 1.0, "loss_g": -1.0, "penalty": 10.0, "score_real": 3.0, "scor
     [
         ({}, None, ""),
         ({"loss_g": float("nan"), "penalty": float("inf")}, "non_finite", "diverged: loss_g, penalty not finite"),
-        ({"penalty": 1000.1}, "explosion", "gradient penalty exploded: 1e+03, beyond 1000"),
-        ({"score_fake": 10004.0}, "explosion", "scores exploded: 1e+04 apart, beyond 10000"),
+        ({"penalty": 1000.1}, "explosion", "gradient penalty exploded: 1000.1, guards.penalty_limit is 1000"),
+        ({"score_fake": 10004.0}, "explosion", "scores exploded: 10001 apart, guards.score_gap_limit is 10000"),
     ],
 )
 def test_windows(changed: dict[str, float], kind: str | None, text: str) -> None:
@@ -84,6 +85,7 @@ SETTINGS = [
     "snapshots.columns=1",
     "snapshots.rows=1",
     "snapshots.metric_images=0",
+    "snapshots.report=false",
     "snapshots.keep=1",
 ]
 
@@ -163,18 +165,91 @@ def test_a_kill_after_a_roll_back_does_not_forget_it(
 
 def test_too_many_roll_backs_stop_the_run(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison(monkeypatch, 9, {"loss_d": float("inf")})
-    with pytest.raises(InputError, match=r"loss_d not finite by 176 images shown after 2 roll-backs; the last good"):
+    with pytest.raises(
+        InputError,
+        match=r"loss_d not finite by 176 images shown after 2 roll-backs; the last good .* larger guards.max_roll",
+    ):
         train(data, tmp_path / "run", "guards.non_finite=roll_back", "guards.max_roll_backs=2")
 
 
-def test_going_on_warns_once(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def let(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """Let something go wrong: in the update after 88 images, once, or in the measurements after 64 and 96 images."""
+    done: list[int] = []
+    logs_of = {
+        "loss": {"loss_g": float("nan")},
+        "penalty": {"penalty": 5e3},
+        "scores": {"score_real": 9e4, "score_fake": -1e4},
+    }
+    measured = {"swd": [300.0, 50.0, 200.0, 200.0], "ms-ssim": [0.3, 0.3, 0.6, 0.6]}
+
+    def faulty(state: Any, *arguments: Any) -> dict[str, torch.Tensor]:
+        if state.images != 88 or done:
+            return update(state, *arguments)
+        done.append(state.images)
+        if fault != "gradient":
+            logs = {name: torch.tensor(value) for name, value in logs_of.get(fault, {}).items()}
+            return update(state, *arguments) | logs
+        weight = state.generator.dense.linear.weight
+        hook = weight.register_hook(lambda gradient: gradient * float("inf"))
+        logs = update(state, *arguments)
+        hook.remove()
+        return logs
+
+    def measure(self: object, sampler: object) -> list[dict[str, Any]]:
+        if fault not in measured:
+            return []
+        value = measured[fault].pop(0) if measured[fault] else {"swd": 60.0, "ms-ssim": 0.3}[fault]
+        return [{"metric": fault, "value": value, "reference": {"value": 0.3}}]
+
+    monkeypatch.setattr(loop, "update", faulty)
+    monkeypatch.setattr(loop.SnapshotMetrics, "measure", measure)
+
+
+@pytest.mark.parametrize(
+    ("fault", "guard", "text", "back_to"),
+    [
+        ("loss", "non_finite", "training diverged: loss_g not finite by 96", 64),
+        ("gradient", "non_finite", r"training diverged: \d+ tensors not finite \(generator/.*\) by 96", 64),
+        ("penalty", "explosion", r"penalty exploded: \d{4}\.?\d*, guards.penalty_limit is 1000 by 96", 64),
+        ("scores", "explosion", r"scores exploded: \d+\.?\d* apart, guards.score_gap_limit is 10000 by 96", 64),
+        (
+            "swd",
+            "collapse",
+            "much worse: SWD 200.0, 50.0 at 32 images shown, guards.swd_limit is 3 times that by 96",
+            32,
+        ),
+        ("ms-ssim", "collapse", "variation: MS-SSIM 0.30 above the reals', guards.ms_ssim_limit is 0.15 by 96", 32),
+    ],
+)
+def test_every_fault_has_every_answer(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str], fault: str, guard: str, text: str, back_to: int
 ) -> None:
-    poison(monkeypatch, 1, {"penalty": 1e9})
-    assert train(data, tmp_path / "run")
-    assert capsys.readouterr().err.count("warning: the gradient penalty exploded") == 1
-    (event,) = events(tmp_path / "run")
-    assert event["done"] == "went on"
+    short = ["growth.fade_kimg=0.032", "growth.stabilize_kimg=0.032", "growth.total_kimg=0.128"]
+    short += ["snapshots.every_kimg=0.032", "snapshots.keep=9"]
+
+    def run(answer: str) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            let(patch, fault)
+            assert train(data, tmp_path / answer, *short, f"guards.{guard}={answer}")
+
+    with pytest.raises(InputError, match=rf"{text} images shown; the last good state .* guards.{guard}=roll_back, or"):
+        run("stop")
+    assert [event["done"] for event in events(tmp_path / "stop")] == ["stopped"]
+    run("roll_back")
+    assert f"back to {back_to} images shown, learning rates times 0.5" in events(tmp_path / "roll_back")[0]["done"]
+    assert len(events(tmp_path / "roll_back")) == 1
+    capsys.readouterr()
+    run("go_on")
+    warned = 0 if fault == "gradient" else 1  # to go on is to leave out that update
+    said = capsys.readouterr().err
+    assert len(re.findall(rf"warning: .*{text} images shown; going on, as guards.{guard} says", said)) == warned
+    rates = {answer: checkpoint.load(newest(tmp_path / answer)).facts["caution"] for answer in ("roll_back", "go_on")}
+    assert rates == {"roll_back": 0.5, "go_on": 1.0}
+    assert {checkpoint.images_of(newest(tmp_path / answer)) for answer in rates} == {128}
+
+
+def newest(out: Path) -> Path:
+    return checkpoint.listed(out / "checkpoints")[0]
 
 
 def test_updates_without_finite_gradients_can_be_left_out(tmp_path: Path, data: Path) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import pickle
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import synthetic_generators as files
 import torch
 from numpy.typing import NDArray
@@ -103,6 +108,25 @@ def test_tensorflow(case: str, tmp_path: Path, rng: np.random.Generator) -> None
     if case == "fused":
         out, _ = imported(path, average=False)
         close(drawn(out, z), oracle.tensorflow(trained, arguments, z))
+
+
+@pytest.mark.parametrize("writer", ["stylegan", "python 2"])
+def test_tensorflow_of_other_writers(writer: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    arguments = {
+        "num_channels": 3,
+        "resolution": 16,
+        "label_size": 0,
+        "fmap_base": 64,
+        "fmap_max": 8,
+        "dtype": "float32",
+    }
+    variables = files.tensorflow_variables(rng, arguments, 0.0)  # 8 maps at every level: shapes do not tell
+    out, found = imported(
+        files.tensorflow_pickle(tmp_path / "network.pkl", arguments, [variables, variables], writer=writer)
+    )
+    assert found.notes == ()
+    z = rng.standard_normal((3, 8))
+    close(drawn(out, z), oracle.tensorflow(variables, arguments, z))
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -201,6 +225,22 @@ def written(folder: Path, data: bytes) -> Path:
     return folder / "f"
 
 
+def tar_of(*names: str) -> bytes:
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name))
+    return held.getvalue()
+
+
+def zip_of(*names: str) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"\x80\x02}.")
+    return held.getvalue()
+
+
 STRANGER = files.foreign_class("models.networks", "Trained")
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "other function": (lambda f: tensorflow(f, function="G_style"), "no generator built by G_paper, but 'G_style'"),
@@ -216,13 +256,9 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda f: written(f, b"\x80\x04cos\nsystem\n\x8c\x04true\x85R."),
         "mentions os.system.*tfutil",
     ),
-    "other network": (
-        lambda f: (
-            files.dump(files.foreign_class("dnnlib.tflib.network", "Network")(), f / "f", STRANGER)
-            if False
-            else written(f, b"\x80\x04cdnnlib.tflib.network\nNetwork\n)\x81.")
-        ),
-        "mentions dnnlib.tflib.network.Network",
+    "other repository": (
+        lambda f: written(f, b"\x80\x04ctraining.networks\nNetwork\n)\x81."),
+        "mentions training.networks.Network",
     ),
     "plain pickle": (lambda f: written(f, pickle.dumps({"a": 1})), "layout that we do not read .it begins 'a'"),
     "forbidden in torch": (
@@ -246,9 +282,19 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "pro_gan: state 3": (lambda f: saved(f, {"from_rgb.0.0.weight": torch.ones(1)}), "a discriminator"),
     "torch: other": (lambda f: saved(f, {"model": torch.ones(1)}), "do not read .it begins 'model'"),
     "torch: list": (lambda f: saved(f, [torch.ones(1)]), "do not read .list"),
+    "pro_gan: version 1": (
+        lambda f: saved(f, {"module.rgb_converters.0.conv.weight": torch.ones(3, 4, 1, 1)}),
+        "pro_gan_pytorch 1, whose files lack the scales",
+    ),
     "page": (lambda f: written(f, b"<!DOCTYPE html><p>quota exceeded"), "an HTML page"),
-    "empty": (lambda f: written(f, b""), "no pickle and no file of torch.save"),
+    "empty": (lambda f: written(f, b""), "it is empty"),
+    "text": (lambda f: written(f, b"epoch 3\n"), "begins neither as a pickle nor"),
+    "tar": (lambda f: written(f, tar_of("pickle")), "tar archive, as the first versions of torch.save"),
+    "other zip": (lambda f: written(f, zip_of("readme.txt")), "a zip archive without data.pkl"),
+    "torch script": (lambda f: written(f, zip_of("f/data.pkl", "f/constants.pkl", "f/code/net.py")), "TorchScript"),
+    "safetensors": (lambda f: written(f, safetensors.torch.save({"w": torch.ones(2)})), "a safetensors file"),
     "missing": (lambda f: f / "nothing.pkl", "is not a file"),
+    "folder": (lambda f: tensorflow(f).rename(f / "network-final.pkl").parent, r"folder .with network-final.pkl."),
 }
 
 
@@ -260,6 +306,47 @@ def test_refused(case: str, tmp_path: Path) -> None:
         import_generator(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+class Trap:
+    """Pickles as a call that makes a file, as an attack would make worse things."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+def trapped(layout: str, folder: Path, trap: Trap) -> Path:
+    """File that is right in all but one value."""
+    rng = np.random.default_rng(0)
+    if layout == "TensorFlow":
+        arguments = {"num_channels": 3, "resolution": 8, "fmap_base": 32, "fmap_max": 8}
+        variables = files.tensorflow_variables(rng, arguments, 0.0)
+        return files.tensorflow_pickle(folder / "f.pkl", arguments | {"seed": trap}, [variables])
+    if layout.startswith("GAN zoo"):
+        state = files.gan_zoo_state(rng, 9, [4])
+        legacy = layout.endswith("legacy")
+        return files.gan_zoo_file(folder / "f.pt", CONFIG | {"GDPP": trap}, legacy=legacy, netG=state)
+    state = files.pro_gan_state(rng, 8, [8, 8], version=3 if layout == "pro_gan 3" else 2)
+    held = {**files.tensors(state), "rgb_converters.9.weight": trap}
+    if layout == "pro_gan 3":
+        part = {"conf": {"use_eql": True}, "state_dict": files.tensors(state)}
+        held = {"generator": part, "discriminator": {}, "gen_optim": {"state": {0: trap}}}
+    torch.save(held, folder / "f.bin")
+    return folder / "f.bin"
+
+
+@pytest.mark.parametrize("layout", ["TensorFlow", "GAN zoo", "GAN zoo, legacy", "pro_gan 3", "pro_gan 2"])
+def test_nothing_in_a_file_is_run(layout: str, tmp_path: Path) -> None:
+    marker = tmp_path / "it was run"
+    path = trapped(layout, tmp_path, Trap(marker))
+    with pytest.raises(InputError, match=r"mentions posix\.mkdir.* refused, and nothing of it was run"):
+        import_generator(path)
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Trap(marker)))
+    assert marker.is_dir()  # the trap works
 
 
 def test_a_level_beyond_is_refused(tmp_path: Path) -> None:
@@ -289,6 +376,8 @@ def test_damage_is_one_line(layout: str, tmp_path: Path, rng: np.random.Generato
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = tensorflow(tmp_path), tmp_path / "out.safetensors"
+    with pytest.raises(InputError, match=r"no checkpoint of growgan; training/import_checkpoint.py reads those"):
+        Sampler.from_path(path)
     cli.main([str(path), str(out)], standalone_mode=False)
     assert "generator of the TensorFlow release of 2018: 8x8, " in capsys.readouterr().err
     assert Sampler.from_path(out)[0].resolution == 8

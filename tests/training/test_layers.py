@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolat
 
 from training.layers import resample
 from training.layers.activated import Style
-from training.layers.equalized import Convolution, Dense
+from training.layers.equalized import Convolution, Dense, scale_as_drawn
 from training.layers.minibatch_discrimination import MinibatchDiscrimination
 from training.layers.minibatch_stddev import minibatch_stddev
 from training.layers.normalization import BatchNorm, LayerNorm
@@ -120,6 +120,28 @@ def test_he_weights_are_drawn_at_their_scale_and_not_scaled_again() -> None:
     dense = Dense(512, 2048, equalized=False)
     assert float(dense.weight.detach().std()) == pytest.approx(math.sqrt(2 / 512), rel=0.01)
     assert dense.scaled_weight() is dense.weight
+
+
+def test_scales_as_drawn_are_those_of_the_numbers_drawn() -> None:
+    """Theano release: the scale is the tensor's root mean square, and what is kept has a mean square of one."""
+    layers = torch.nn.Sequential(Convolution(3, 5, 3), Dense(45, 2), Dense(4, 2, equalized=False))
+    before = [layer.scaled_weight().detach().clone() for layer in layers]
+    formula = [layer.scale for layer in layers]
+    scale_as_drawn(layers)
+    for layer, weight in zip(layers[:2], before[:2], strict=True):
+        torch.testing.assert_close(layer.scale, weight.square().mean().sqrt())
+        torch.testing.assert_close(layer.weight.square().mean(), torch.tensor(1.0))
+        torch.testing.assert_close(layer.scaled_weight(), weight)
+    assert abs(float(layers[0].scale) / formula[0] - 1) > 1e-3  # a small tensor's is not the formula's
+    assert layers[2].scale == 1.0
+    again = torch.nn.Sequential(Convolution(3, 5, 3), Dense(45, 2), Dense(4, 2, equalized=False))
+    scale_as_drawn(again)
+    again.load_state_dict(layers.state_dict())
+    torch.testing.assert_close(again[0].scaled_weight(), before[0])
+    for layer in layers[:2]:
+        layer.fold()
+    torch.testing.assert_close(layers[0].weight, before[0])
+    assert layers[0].scaled_weight() is layers[0].weight
 
 
 def test_what_follows_a_linear_map() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.loss_terms import together
 from training.layers.noise import multiplicative_noise
 from training.losses import Context, Discriminate, Terms, lsgan
 from training.losses.wgan_gp import Config, discriminator_terms, generator_terms
@@ -23,7 +24,7 @@ def terms_of(
     config: Config, critic: Discriminate, reals: Tensor, fakes: Tensor, mixing: Tensor, halvings: int, scale: float = 1
 ) -> Terms:
     context = Context(critic, reals, fakes, halvings, lambda _: mixing, gradient_scale=scale)
-    return discriminator_terms(config, critic(reals), critic(fakes), context)
+    return together(discriminator_terms(config, critic(reals), critic(fakes), context))
 
 
 def test_terms_of_a_linear_critic() -> None:

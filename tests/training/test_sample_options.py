@@ -14,7 +14,7 @@ from training import checkpoint
 from training.csv_log import write_csv
 from training.grid import snapshot_cells
 from training.moment import checkpoint_at
-from training.options import Cells, Layout, LayoutType, NumberList, arrange
+from training.options import Cells, Layout, LayoutType, LimitList, NumberList, arrange
 from training.sampler import Sampler
 
 
@@ -24,6 +24,14 @@ def test_lists_of_numbers() -> None:
     assert parse(" 7 - 7, 0,7", None, None) == [7, 0, 7]
     for text in ("", "3,", "5-3", "-4", "a", "1.5", "1-2-3", "0-99999999999", "٣"):
         with pytest.raises(click.BadParameter, match="is not a list of numbers"):
+            parse(text, None, None)
+
+
+def test_limits_of_truncation() -> None:
+    parse = LimitList().convert
+    assert parse("none,2, 0.5", None, None) == [None, 2.0, 0.5]
+    for text in ("", "0", "0.0", "-1", "nan", "1e3", "2,", "None"):
+        with pytest.raises(click.BadParameter, match="is not a list of limits above 0"):
             parse(text, None, None)
 
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from datasets.errors import InputError
 from metrics import result
+from training.options import Cells
+from training.sample import grid_of
 from training.sampler import GeneratorImageSet, Sampler, truncated
 
 
@@ -71,6 +73,20 @@ def test_truncation_narrows_the_images_and_is_recorded() -> None:
     assert result.describe(narrow, 64)["truncation"] == {"psi": 0.5, "method": "truncated normal latents"}
     digests = {GeneratorImageSet(sampler(psi), "run", 5).digest for psi in (None, 0.5, 0.6)}
     assert len(digests) == 3
+
+
+def test_rows_of_a_grid_are_limits_of_truncation() -> None:
+    cells = Cells(np.array([4, 0, 9]), None, 2)
+    picture = grid_of(sampler(), 3, cells, [None, 0.4], gap=2)
+    assert picture.shape == (8 + 2 + 8, 8 + 2 + 8 + 2 + 8, 3)
+    for row, limit in enumerate((None, 0.4)):
+        images = sampler(limit).images(3, cells.numbers)
+        for column in range(3):
+            part = picture[10 * row : 10 * row + 8, 10 * column : 10 * column + 8]
+            np.testing.assert_array_equal(part, images[column].transpose(1, 2, 0))
+    assert (picture[8:10] == 255).all()
+    assert (picture[:, 18:20] == 255).all()
+    assert grid_of(sampler(), 3, cells).shape == (16, 16, 3)
 
 
 @pytest.mark.parametrize("psi", [0, -1, float("nan"), float("inf")])

@@ -97,8 +97,10 @@ def plain_update(
         ["data.fade_reals=none"],
         ["optimizer.discriminator_steps=3"],
         ["ema.unit=images"],
+        ["ema.after=discriminator"],
+        ["ema.after=discriminator", "optimizer.discriminator_steps=3", "ema.unit=images"],
     ],
-    ids=lambda settings: settings[0] if settings else "default",
+    ids=lambda settings: " ".join(settings) or "default",
 )
 def test_two_updates_equal_the_plain_statement(settings: list[str]) -> None:
     config = configured(*settings)
@@ -107,12 +109,17 @@ def test_two_updates_equal_the_plain_statement(settings: list[str]) -> None:
     adam_d, adam_g = PlainAdam(STAGE.learning_rate), PlainAdam(STAGE.learning_rate)
     average = {name: tensor.clone() for name, tensor in plain.average.state_dict().items()}
     steps = config.optimizer.discriminator_steps
-    decay = 0.9 if config.ema.unit == "step" else 0.9 ** (BATCH * steps / 16)
+    behind = config.ema.after == "discriminator"  # TensorFlow release: with every D step, before the G step
+    times = steps if behind else 1
+    decay = 0.9 if config.ema.unit == "step" else 0.9 ** (BATCH * steps / times / 16)
     for _ in range(2):
         update(state, reals, STAGE, config, HALVINGS)
-        weights = plain_update(plain, reals.images, config, adam_d, adam_g)
+        before = {name: tensor.clone() for name, tensor in plain.generator.state_dict().items()}
+        after = plain_update(plain, reals.images, config, adam_d, adam_g)
         plain.images += BATCH * steps
-        average = {name: decay * average[name] + (1 - decay) * weights[name] for name in average}
+        weights = before if behind else after
+        for _ in range(times):
+            average = {name: decay * average[name] + (1 - decay) * weights[name] for name in average}
     assert state.images == plain.images == 1000 + 2 * BATCH * steps
     for name in ("generator", "discriminator"):
         expected = getattr(plain, name).state_dict()

@@ -18,7 +18,7 @@ from datasets.errors import InputError
 from datasets.levels import MIN_LEVEL, level_of
 from training.architectures import Perturb, Verdict, level_name
 from training.layers.activated import Activated, Style
-from training.layers.equalized import HE_GAIN, Convolution, Dense
+from training.layers.equalized import HE_GAIN, Convolution, Dense, scale_as_drawn
 from training.layers.minibatch_discrimination import MinibatchDiscrimination
 from training.layers.minibatch_stddev import minibatch_stddev
 from training.layers.pixel_norm import EPSILON, pixel_norm
@@ -71,6 +71,9 @@ class Config:
         rounding. In the discriminator only with `mean_before_activation`, for else an activation stands between them.
     equalized
         Equalized learning rate (section 4.1); otherwise He's initial weights, not scaled at run time.
+    drawn_scale
+        With it, scale by the root mean square of the initial weights (Theano release) rather than by the deviation that
+        they are drawn with (paper, TensorFlow release).
     minibatch_stddev
         The discriminator's view of variation (section 3).
     stddev_group
@@ -96,6 +99,7 @@ class Config:
     mean_before_activation: bool = False
     fused_resampling: bool = True
     equalized: bool = True
+    drawn_scale: bool = False
     minibatch_stddev: bool = True
     stddev_group: int | None = None
     minibatch_discrimination: int = 0
@@ -168,6 +172,8 @@ class Generator(nn.Module):
                 layer.convolution(before, width, operation=enlarge), layer.convolution(width, width)
             )
             self.to_rgb[level_name(level)] = to_rgb(width)
+        if config.drawn_scale:
+            scale_as_drawn(self)
 
     def forward(self, latents: Tensor, level: int, alpha: float, labels: Tensor | None = None) -> Tensor:
         """Images of a level.
@@ -256,6 +262,8 @@ class Discriminator(nn.Module):
         self.discrimination = MinibatchDiscrimination(features, kernels) if kernels else None
         # One matrix for score and classes (TensorFlow); two on the same features (Theano) are the same thing.
         self.score = Dense(features + kernels, 1 + num_classes, gain=1.0, equalized=config.equalized)
+        if config.drawn_scale:
+            scale_as_drawn(self)
 
     def forward(
         self,

@@ -65,6 +65,11 @@ def convert(content: Any, request: Request) -> Imported | None:
     if not isinstance(part, Mapping) or not isinstance(part.get("state_dict"), Mapping):
         raise InputError(f"{where}: a generator without state_dict; its layout is not one we read")
     named = {str(name).removeprefix("module."): value for name, value in part["state_dict"].items()}
+    if "rgb_converters.0.conv.weight" in named:
+        raise InputError(
+            f"{where} is of pro_gan_pytorch 1, whose files lack the scales of the layers (drawn anew at every start), "
+            "so what it drew cannot be known; name a file of version 2 or 3, or one trained without use_eql"
+        )
     if not any(name.startswith("rgb_converters.") for name in named):
         raise InputError(f"{where} has no weights rgb_converters.*; name the file of the generator")
     return _generator(Weights(named, where), part.get("conf"))

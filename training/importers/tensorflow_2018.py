@@ -5,7 +5,8 @@ at here) and its variables as numpy arrays. What matters for the generator ``G_p
 
 - arrays lie (rows, columns, in, out), but those of the fused doubling convolutions (``Conv0_up``) (rows, columns, out,
   in), and mirrored in both directions: a transposed convolution writes each number of its kernel where a convolution
-  reads it;
+  reads it. The StyleGAN repository has the same function (networks_progan.py), but there ``Conv0_up`` lies (in, out)
+  like the others, mirrored all the same;
 - the dense layer is (latent, maps * 16) and has one bias per map, as ours;
 - the run-time scales are ours: sqrt(2) / sqrt(fan-in), a quarter of it in the dense layer, gain 1 to RGB;
 - ``ToRGB_lod0`` is the finest; the variable ``lod`` tells how far growing has come: 0 is full resolution, and its
@@ -24,13 +25,14 @@ from torch import Tensor
 
 from datasets.errors import InputError
 from datasets.levels import MIN_LEVEL, level_of
-from datasets.unpickle import Record
+from datasets.unpickle import Record, text
 from training.architectures import level_name, pggan
 from training.importers import Imported, Request, Weights, check_channels, store
 from training.settings import from_mapping
 
 LAYOUT = "the TensorFlow release of 2018"
-RECORDS = ("tfutil.Network",)
+_LATER = "dnnlib.tflib.network.Network"  # what the StyleGAN repository calls a network
+RECORDS = ("tfutil.Network", _LATER)
 
 
 def convert(content: Any, request: Request) -> Imported | None:
@@ -39,31 +41,38 @@ def convert(content: Any, request: Request) -> Imported | None:
     if not networks:
         return None
     where = request.path
-    states = [network.state for network in networks if isinstance(network.state, dict)]
-    generators = [state for state in states if state.get("build_func_name") == "G_paper"]
+    states = [(_named(one.state), one.name == _LATER) for one in networks if isinstance(one.state, dict)]
+    generators = [one for one in states if one[0].get("build_func_name") in ("G_paper", b"G_paper")]
     if not generators:
-        found = ", ".join(ascii(state.get("build_func_name")) for state in states) or "nothing"
+        found = ", ".join(ascii(state.get("build_func_name")) for state, _ in states) or "nothing"
         raise InputError(
             f"{where} holds no generator built by G_paper, but {found}; name a network-snapshot-*.pkl or "
             "network-final.pkl, which holds (G, D, Gs)"
         )
-    state = generators[-1 if request.average else 0]  # G, D, Gs: the average comes last
+    state, is_later = generators[-1 if request.average else 0]  # G, D, Gs: the average comes last
     arguments, variables = state.get("static_kwargs"), state.get("variables")
-    if not isinstance(arguments, dict) or not isinstance(variables, list) or not all(map(_is_named, variables)):
+    if not isinstance(arguments, dict) or not isinstance(variables, list) or not all(map(_is_pair, variables)):
         raise InputError(f"{where}: a network without static_kwargs and variables; its layout is not one we read")
     notes = []
     if request.average and len(generators) < 2:
         notes.append("the file has one generator, which is taken")
-    if arguments.get("dtype", "float32") != "float32":
-        notes.append(f"it was built for {arguments['dtype']}; here it computes in float32")
-    return _generator(arguments, Weights(dict(variables), where), notes)
+    arguments = _named(arguments)
+    if arguments.get("dtype", "float32") not in ("float32", b"float32"):
+        notes.append(f"it was built for {text(arguments['dtype'])}; here it computes in float32")
+    weights = Weights({text(name): value for name, value in variables}, where)
+    return _generator(arguments, weights, notes, out_first=not is_later)
 
 
-def _is_named(variable: Any) -> bool:
-    return isinstance(variable, tuple) and len(variable) == 2 and isinstance(variable[0], str)
+def _named(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Table whose keys are text, which Python 2 writes as bytes."""
+    return {text(key): value for key, value in values.items()}
 
 
-def _generator(arguments: Mapping[str, Any], weights: Weights, notes: list[str]) -> Imported:
+def _is_pair(variable: Any) -> bool:
+    return isinstance(variable, tuple | list) and len(variable) == 2 and isinstance(variable[0], str | bytes)
+
+
+def _generator(arguments: Mapping[str, Any], weights: Weights, notes: list[str], *, out_first: bool) -> Imported:
     where = weights.where
     option = _reader(arguments, weights)
     channels, labels = option("num_channels", 1), option("label_size", 0)
@@ -90,15 +99,17 @@ def _generator(arguments: Mapping[str, Any], weights: Weights, notes: list[str])
         },
         str(where),
     ).network
-    tensors = _layers(network, weights, top, network.latent_width + labels, channels, fused=fused)
+    kernels = None if not fused else "out in" if out_first else "in out"
+    tensors = _layers(network, weights, top, network.latent_width + labels, channels, kernels)
     lod = min(max(_lod(weights), 0.0), top - MIN_LEVEL)  # as the program itself draws what lies beyond
     weights.finish()
     return Imported(LAYOUT, network, top - math.floor(lod), 1.0 - lod % 1.0, top, labels, tensors, tuple(notes))
 
 
 def _layers(
-    network: pggan.Config, weights: Weights, top: int, inputs: int, channels: int, *, fused: bool
+    network: pggan.Config, weights: Weights, top: int, inputs: int, channels: int, fused: str | None
 ) -> dict[str, Tensor]:
+    """Our tensors; `fused` says how the kernels of fused doubling lie, None that doubling is not fused."""
     tensors: dict[str, Tensor] = {}
 
     def convolution(theirs: str, ours: str, before: int, after: int, side: int = 3) -> None:
@@ -113,8 +124,9 @@ def _layers(
         name, before, width = level_name(level), width, network.channels(level)
         if level > MIN_LEVEL:
             if fused:
-                mirrored = weights.take(f"{name}/Conv0_up/weight", 3, 3, width, before)
-                weight = mirrored.flip(0, 1).permute(2, 3, 0, 1)
+                axes = (width, before) if fused == "out in" else (before, width)
+                weight = weights.take(f"{name}/Conv0_up/weight", 3, 3, *axes).flip(0, 1)
+                weight = weight.permute(2, 3, 0, 1) if fused == "out in" else weight.permute(3, 2, 0, 1)
                 store(tensors, f"blocks.{name}.0.linear", weight, weights.take(f"{name}/Conv0_up/bias", width))
             else:
                 convolution(f"{name}/Conv0", f"blocks.{name}.0.linear", before, width)

@@ -4,6 +4,7 @@ Karras et al. 2018, section 4.1. Adam's updates do not depend on the scale of a 
 layer has the same dynamic range and learns at the same speed. The paper writes ``w / c``; what both released codes do,
 and what is meant, is to *multiply* by He's standard deviation ``gain / sqrt(fan_in)``. Biases start at zero and are not
 scaled. Without equalized learning rate the same numbers are drawn, N(0, (gain / sqrt(fan_in))^2), and not scaled later.
+The Theano release scales by the root mean square of the numbers drawn instead of by the deviation they were drawn with.
 """
 
 from __future__ import annotations
@@ -27,13 +28,34 @@ class _Weighted(nn.Module):
     ) -> None:
         super().__init__()
         deviation = gain / math.sqrt(fan_in)
-        self.scale = deviation if equalized else 1.0
-        self.weight = nn.Parameter(torch.randn(shape) * (1.0 if equalized else deviation))
+        self.scale: float | Tensor = deviation if equalized else 1.0
+        self.weight = nn.Parameter(torch.randn(shape).mul_(1.0 if equalized else deviation))
         self.bias = nn.Parameter(torch.zeros(biases)) if bias else None
 
     def scaled_weight(self) -> Tensor:
         """Weight as it is applied."""
-        return self.weight if self.scale == 1.0 else self.weight * self.scale
+        return self.weight if isinstance(self.scale, float) and self.scale == 1.0 else self.weight * self.scale
+
+    def scale_as_drawn(self) -> None:
+        """Scale by the root mean square of the weights times the scale so far; they are the same weights as before."""
+        size = self.weight.detach().square().mean().sqrt()
+        self.weight.data /= size
+        scale = self.scale * size
+        del self.scale
+        self.register_buffer("scale", scale)
+
+    def fold(self) -> None:
+        """Let the weight be what is applied, for a network that is no longer trained."""
+        self.weight.data = self.scaled_weight().detach()
+        self._buffers.pop("scale", None)
+        self.scale = 1.0
+
+
+def scale_as_drawn(network: nn.Module) -> None:
+    """Scale every layer with equalized learning rate as the Theano release does, before the first step."""
+    for layer in network.modules():
+        if isinstance(layer, _Weighted) and layer.scale != 1.0:
+            layer.scale_as_drawn()
 
 
 class Convolution(_Weighted):
@@ -72,6 +94,8 @@ class Convolution(_Weighted):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, H', W')."""
+        if isinstance(self.scale, float) and self.scale != 1.0:
+            return self.operation(x, self.weight, self.bias, self.scale)
         return self.operation(x, self.scaled_weight(), self.bias)
 
 

@@ -19,8 +19,8 @@ from torch.nn import functional
 from training.layers import winograd
 from training.layers.precision import full_precision
 
-Operation = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""Input (N, C, H, W), weight (out, C, k, k), bias (out,) or None -> output (N, out, H', W')."""
+Operation = Callable[..., Tensor]
+"""Input (N, C, H, W), weight (out, C, k, k), bias (out,) or None, scale of the weight -> output (N, out, H', W')."""
 
 
 def double(x: Tensor) -> Tensor:
@@ -33,37 +33,42 @@ def halve(x: Tensor) -> Tensor:
     return functional.avg_pool2d(x, 2)
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: float = 1.0) -> Tensor:
     """Convolution with zero padding that keeps the size: k odd."""
     if winograd.suits(x, weight):
-        return winograd.convolve(x, weight, bias)
-    return functional.conv2d(x, weight, bias, padding=weight.shape[2] // 2)
+        return winograd.convolve(x, weight, bias, scale)
+    return functional.conv2d(x, _scaled(weight, scale), bias, padding=weight.shape[2] // 2)
 
 
-def double_then_convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def double_then_convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: float = 1.0) -> Tensor:
     """Doubling and convolution 3x3, one after the other."""
-    return convolve(double(x), weight, bias)
+    return convolve(double(x), weight, bias, scale)
 
 
-def double_and_convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def double_and_convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: float = 1.0) -> Tensor:
     """Doubling and convolution 3x3 in one operation."""
     if winograd.suits(x, weight, enlarged=2):  # which saves more
-        return double_then_convolve(x, weight, bias)
+        return double_then_convolve(x, weight, bias, scale)
     if weight.is_contiguous(memory_format=torch.channels_last):  # torch looks at the transposed kernel, which is not
         x = x.contiguous(memory_format=torch.channels_last)
-    return functional.conv_transpose2d(x, _spread(weight, mirrored=True).transpose(0, 1), bias, stride=2, padding=1)
+    kernels = _spread(_scaled(weight, scale), mirrored=True).transpose(0, 1)
+    return functional.conv_transpose2d(x, kernels, bias, stride=2, padding=1)
 
 
-def convolve_then_halve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def convolve_then_halve(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: float = 1.0) -> Tensor:
     """Convolution 3x3 and halving, one after the other."""
-    return halve(convolve(x, weight, bias))
+    return halve(convolve(x, weight, bias, scale))
 
 
-def convolve_and_halve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def convolve_and_halve(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: float = 1.0) -> Tensor:
     """Convolution 3x3 and halving in one operation."""
     if winograd.suits(x, weight):  # which saves more
-        return convolve_then_halve(x, weight, bias)
-    return functional.conv2d(x, _spread(weight / 4, mirrored=False), bias, stride=2, padding=1)
+        return convolve_then_halve(x, weight, bias, scale)
+    return functional.conv2d(x, _spread(_scaled(weight, scale) / 4, mirrored=False), bias, stride=2, padding=1)
+
+
+def _scaled(weight: Tensor, scale: float) -> Tensor:
+    return weight if scale == 1.0 else weight * scale
 
 
 def _spread(weight: Tensor, *, mirrored: bool) -> Tensor:

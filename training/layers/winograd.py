@@ -75,7 +75,7 @@ def no_weight_gradients() -> Iterator[None]:
         _weight_gradients.reset(token)
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: float = 1.0) -> Tensor:
     """Convolution 3x3 with zero padding that keeps the size.
 
     Parameters
@@ -85,13 +85,15 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     weight : Tensor of float32, shape (out, in, 3, 3)
         Numbers of channels are multiples of 16.
     bias : Tensor of float32, shape (out,), optional
+    scale : float
+        Factor on the weight; a scaled copy of it is never made.
 
     Returns
     -------
     Tensor of float32, shape (N, out, H, W)
         With the channels of a pixel beside each other in memory.
     """
-    y: Tensor = _Convolve.apply(x, weight, bias, False)
+    y: Tensor = _Convolve.apply(x, weight, bias, False, scale)
     return y
 
 
@@ -99,48 +101,51 @@ class _Convolve(torch.autograd.Function):
     """Convolution, or (`transposed`) its gradient by the input: (N, in, H, W) <-> (N, out, H, W)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, scale: float) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.transposed = transposed
-        return _convolve(x, weight, bias, transposed)
+        ctx.transposed, ctx.scale = transposed, scale
+        return _convolve(x, weight, bias, transposed, scale)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        by_x, by_weight, by_bias, _ = ctx.needs_input_grad
+        by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
         wanted = _weight_gradients.get()
         low, high = (gradient, x) if ctx.transposed else (x, gradient)
         return (
-            _Convolve.apply(gradient, weight, None, not ctx.transposed) if by_x else None,
-            _Correlate.apply(low, high) if by_weight and wanted else None,
+            _Convolve.apply(gradient, weight, None, not ctx.transposed, ctx.scale) if by_x else None,
+            _Correlate.apply(low, high, ctx.scale) if by_weight and wanted else None,
             gradient.sum(dim=(0, 2, 3)) if by_bias and wanted else None,
+            None,
             None,
         )
 
 
 class _Correlate(torch.autograd.Function):
-    """Gradient by the weight: (N, in, H, W), (N, out, H, W) -> (out, in, 3, 3)."""
+    """Gradient by the weight, before it was scaled: (N, in, H, W), (N, out, H, W) -> (out, in, 3, 3)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(x, y)
-        return _correlate(x, y)
+        ctx.scale = scale
+        return _correlate(x, y, scale)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, y = ctx.saved_tensors
-        by_x, by_y = ctx.needs_input_grad
+        by_x, by_y, _ = ctx.needs_input_grad
         return (
-            _Convolve.apply(y, gradient, None, True) if by_x else None,
-            _Convolve.apply(x, gradient, None, False) if by_y else None,
+            _Convolve.apply(y, gradient, None, True, ctx.scale) if by_x else None,
+            _Convolve.apply(x, gradient, None, False, ctx.scale) if by_y else None,
+            None,
         )
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, scale: float) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last)
     count, _, height, width = x.shape
     factors = planes("weight", *weight.shape[:2])
-    kernels.read_weight(weight, transposed, factors)
+    kernels.read_weight(weight, scale, transposed, factors)
     if not transposed:
         factors = factors.transpose(1, 2)
     inputs, outputs = factors.shape[1:]
@@ -154,7 +159,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) 
     return y
 
 
-def _correlate(x: Tensor, y: Tensor) -> Tensor:
+def _correlate(x: Tensor, y: Tensor, scale: float) -> Tensor:
     x, y = (each.contiguous(memory_format=torch.channels_last) for each in (x, y))
     inputs, outputs = x.shape[1], y.shape[1]
     sums = planes("weight", outputs, inputs).zero_()
@@ -164,7 +169,7 @@ def _correlate(x: Tensor, y: Tensor) -> Tensor:
         kernels.read_gradient(y, gradients, first)
         sums.baddbmm_(gradients.transpose(1, 2), tiles)
     weight = torch.empty(outputs, inputs, 3, 3)
-    kernels.write_weight(sums, weight)
+    kernels.write_weight(sums, scale, weight)
     return weight
 
 

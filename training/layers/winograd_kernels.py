@@ -66,14 +66,15 @@ def write_result(products: Tensor, shift: Tensor, y: Tensor, first: int) -> None
     _run("write_result", products.shape[1], _flat(products), shift.numpy(), _pixels(y), first)
 
 
-def read_weight(weight: Tensor, mirrored: bool, out: Tensor) -> None:
-    """G w G^T of the kernel or of its mirror image: (out, in, 3, 3) -> `planes` of (out, in)."""
-    _run("read_weight", len(weight), weight.detach().contiguous().numpy(), _flat(out), mirrored)
+def read_weight(weight: Tensor, scale: float, mirrored: bool, out: Tensor) -> None:
+    """G (scale w) G^T of the kernel or of its mirror image: (out, in, 3, 3) -> `planes` of (out, in)."""
+    kernels = weight.detach().contiguous().numpy()
+    _run("read_weight", len(weight), kernels, _flat(out), np.float32(scale), mirrored)
 
 
-def write_weight(sums: Tensor, weight: Tensor) -> None:
-    """G^T s G: `planes` of (out, in) -> (out, in, 3, 3)."""
-    _run("write_weight", len(weight), _flat(sums), weight.numpy())
+def write_weight(sums: Tensor, scale: float, weight: Tensor) -> None:
+    """Scale times G^T s G: `planes` of (out, in) -> (out, in, 3, 3)."""
+    _run("write_weight", len(weight), _flat(sums), weight.numpy(), np.float32(scale))
 
 
 def _flat(matrices: Tensor) -> Array:
@@ -119,8 +120,8 @@ def _compiled() -> dict[str, Callable[..., None]]:
         _read_input: f"({pixels}, {planes}, int64, int64, int64)",
         _read_gradient: f"({pixels}, {planes}, int64, int64, int64)",
         _write_result: f"({planes}, float32[::1], {pixels}, int64, int64, int64)",
-        _read_weight: f"({pixels}, {planes}, boolean, int64, int64)",
-        _write_weight: f"({planes}, {pixels}, int64, int64)",
+        _read_weight: f"({pixels}, {planes}, float32, boolean, int64, int64)",
+        _write_weight: f"({planes}, {pixels}, float32, int64, int64)",
     }
     return {f.__name__[1:]: njit(s, cache=True, **options)(f) for f, s in signatures.items()}
 
@@ -237,7 +238,7 @@ def _write_result(products: Array, shift: Array, y: Array, offset: int, first: i
                 y[image, top + i, left + 2, k], y[image, top + i, left + 3, k] = r + shift[k], s + shift[k]
 
 
-def _read_weight(weight: Array, out: Array, mirrored: bool, first: int, last: int) -> None:
+def _read_weight(weight: Array, out: Array, scale: np.float32, mirrored: bool, first: int, last: int) -> None:
     channels = weight.shape[1]
     w = np.zeros((3, 3, channels), np.float32)
     e = np.zeros((6, 3, channels), np.float32)
@@ -246,9 +247,9 @@ def _read_weight(weight: Array, out: Array, mirrored: bool, first: int, last: in
             for i in range(3):
                 for j in range(3):
                     if mirrored:
-                        w[2 - i, 2 - j, k] = weight[row, k, i, j]
+                        w[2 - i, 2 - j, k] = scale * weight[row, k, i, j]
                     else:
-                        w[i, j, k] = weight[row, k, i, j]
+                        w[i, j, k] = scale * weight[row, k, i, j]
         for j in range(3):
             for k in range(channels):
                 e[0, j, k], e[1, j, k], e[2, j, k], e[3, j, k], e[4, j, k], e[5, j, k] = _weight_line(
@@ -262,7 +263,7 @@ def _read_weight(weight: Array, out: Array, mirrored: bool, first: int, last: in
                 out[6 * i + 3, at], out[6 * i + 4, at], out[6 * i + 5, at] = s, t, u
 
 
-def _write_weight(sums: Array, weight: Array, first: int, last: int) -> None:
+def _write_weight(sums: Array, weight: Array, scale: np.float32, first: int, last: int) -> None:
     channels = weight.shape[1]
     e = np.zeros((3, 6, channels), np.float32)
     for row in range(first, last):
@@ -274,6 +275,5 @@ def _write_weight(sums: Array, weight: Array, first: int, last: int) -> None:
                 )
         for i in range(3):
             for k in range(channels):
-                weight[row, k, i, 0], weight[row, k, i, 1], weight[row, k, i, 2] = _weight_gradient_line(
-                    e[i, 0, k], e[i, 1, k], e[i, 2, k], e[i, 3, k], e[i, 4, k], e[i, 5, k]
-                )
+                p, q, r = _weight_gradient_line(e[i, 0, k], e[i, 1, k], e[i, 2, k], e[i, 3, k], e[i, 4, k], e[i, 5, k])
+                weight[row, k, i, 0], weight[row, k, i, 1], weight[row, k, i, 2] = scale * p, scale * q, scale * r

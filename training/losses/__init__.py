@@ -42,11 +42,15 @@ class Terms:
         Detached parts of it, for the log.
     state : mapping of str to Tensor
         New values, detached scalars, of what the loss carries from step to step.
+    then : callable, optional
+        Gives more terms to be added, which need a large graph of their own: it is called when the gradients of `loss`
+        are there and its graph is gone, so that the two are never in memory together.
     """
 
     loss: Tensor
     logs: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
     state: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    then: Callable[[], Terms] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

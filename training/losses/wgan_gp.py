@@ -75,17 +75,20 @@ def discriminator_terms(config: Config, score_real: Tensor, score_fake: Tensor, 
     Returns
     -------
     Terms
-        Logs: ``penalty``, ``gradient_norm`` (in the pixels of the penalty), ``drift``.
+        Logs: ``drift``; the penalty follows by itself, with ``penalty`` and ``gradient_norm`` (in its pixels).
     """
-    mixing = context.uniform("mixing").view(-1, 1, 1, 1)
-    gradient = context.input_gradient(torch.lerp(context.reals, context.fakes, mixing))
-    norm = gradient.square().sum(dim=(1, 2, 3)).sqrt()
-    if config.penalty_space == "full":
-        norm = norm / 2**context.halvings
-    penalty = config.gradient_weight / config.target_norm**2 * (norm - config.target_norm).square()
     drift = config.drift * score_real.square()
-    logs = {"penalty": penalty, "gradient_norm": norm, "drift": drift}
-    return Terms(score_fake - score_real + penalty + drift, {name: value.detach() for name, value in logs.items()})
+
+    def penalty_terms() -> Terms:
+        mixing = context.uniform("mixing").view(-1, 1, 1, 1)
+        gradient = context.input_gradient(torch.lerp(context.reals, context.fakes, mixing))
+        norm = gradient.square().sum(dim=(1, 2, 3)).sqrt()
+        if config.penalty_space == "full":
+            norm = norm / 2**context.halvings
+        penalty = config.gradient_weight / config.target_norm**2 * (norm - config.target_norm).square()
+        return Terms(penalty, {"penalty": penalty.detach(), "gradient_norm": norm.detach()})
+
+    return Terms(score_fake - score_real + drift, {"drift": drift.detach()}, then=penalty_terms)
 
 
 def generator_terms(config: Config, score_fake: Tensor) -> Terms:  # noqa: ARG001 (the contract)

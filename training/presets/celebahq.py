@@ -25,7 +25,7 @@ def paper() -> Config:
             batch_by_resolution={256: 14, 512: 6, 1024: 3},
             learning_rate=0.001,
         ),
-        data=DataConfig(mirror=True),
+        data=DataConfig(resolution=1024, mirror=True),
         snapshots=SnapshotConfig(every_kimg=100, log_every_kimg=5, metric_images=2048),
     )
 
@@ -61,7 +61,7 @@ def released(gpus: int) -> Config:
             batch_by_resolution=_BATCHES[gpus],
             learning_rate_by_resolution=_RATES[gpus],
         ),
-        data=DataConfig(mirror=True),
+        data=DataConfig(resolution=1024, mirror=True),
         snapshots=SnapshotConfig(every_kimg=100, log_every_kimg=5, metric_images=2048),
     )
 

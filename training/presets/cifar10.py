@@ -1,7 +1,7 @@
 """CIFAR-10 at 32x32, the run of the paper's inception scores (Karras et al. 2018, section 6.5)."""
 
 from training.architectures.pggan import Config as Network
-from training.config import Config, OptimizerConfig, SnapshotConfig
+from training.config import Config, DataConfig, OptimizerConfig, SnapshotConfig
 from training.growth import Config as Growth
 from training.losses.wgan_gp import Config as Loss
 
@@ -18,6 +18,7 @@ def preset() -> Config:
         objective=Loss(target_norm=750),
         growth=Growth(fade_kimg=400, stabilize_kimg=400, total_kimg=20000, batch=16),
         optimizer=OptimizerConfig(updates="joint"),
+        data=DataConfig(resolution=32),
         snapshots=SnapshotConfig(every_kimg=200, log_every_kimg=5, metric_images=8192),
     )
 

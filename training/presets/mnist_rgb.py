@@ -3,7 +3,7 @@
 import functools
 
 from training.architectures.mnist_modes import Config as Network
-from training.config import Config, OptimizerConfig, SnapshotConfig
+from training.config import Config, DataConfig, OptimizerConfig, SnapshotConfig
 from training.growth import Config as Growth
 from training.losses.wgan_gp import Config as Loss
 
@@ -46,6 +46,7 @@ def preset(divisor: int, additions: int) -> Config:
             batch=64,
         ),
         optimizer=OptimizerConfig(discriminator_steps=5),
+        data=DataConfig(resolution=32),
         snapshots=SnapshotConfig(every_kimg=500, log_every_kimg=10, metric_images=2048),
     )
 

@@ -38,7 +38,7 @@ def row_b() -> Config:
         growth=Growth(fade_kimg=800, stabilize_kimg=800, total_kimg=10000, batch=64, learning_rate=1e-4),
         optimizer=OptimizerConfig(beta2=0.9, discriminator_steps=5),
         ema=Average(unit="images"),
-        data=DataConfig(mirror=True),
+        data=DataConfig(resolution=128, mirror=True),
         snapshots=SnapshotConfig(every_kimg=100, log_every_kimg=5, metric_images=2048),
     )
 

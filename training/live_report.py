@@ -1,0 +1,58 @@
+"""The report of a run, rewritten while the run goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from datasets.errors import InputError
+from metrics.report import KeptPictures, write_report
+from metrics.report.standing import Standing
+
+_MOST_OF_TIME = 0.02  # share of a run's time that its reports may take
+
+
+class LiveReport:
+    """Keeps report.html of a run directory up to date; whatever goes wrong with it is a line for the user, no more.
+
+    Parameters
+    ----------
+    run : Path
+        The run directory.
+    wanted : bool
+        False: writes nothing.
+    say : callable
+        Takes a line for the user.
+    """
+
+    def __init__(self, run: Path, *, wanted: bool, say: Callable[[str], None]) -> None:
+        self._run, self._wanted, self._say = run, wanted, say
+        self._kept: KeptPictures = {}  # a grid of samples is read once
+        self._failed = False
+        self._not_before = 0.0
+
+    def write(self, standing: Standing, *, at_once: bool = False) -> None:
+        """Write the report, unless the one before has taken so long that this one comes too soon.
+
+        Parameters
+        ----------
+        standing : str
+            ``going`` or ``stopped``; that a run is finished is seen from its log.
+        at_once : bool
+            Write it in any case.
+        """
+        begun = time.monotonic()
+        if not self._wanted or (begun < self._not_before and not at_once):
+            return
+        try:
+            write_report(self._run, standing=standing, kept=self._kept)
+        except Exception as error:  # noqa: BLE001 - a report must not cost a run
+            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            if not self._failed:
+                self._say(f"warning: no report of the run for now ({' '.join(reason.split())}); the run goes on")
+            self._failed = True
+        else:
+            self._failed = False
+        now = time.monotonic()
+        self._not_before = now + (now - begun) / _MOST_OF_TIME
