@@ -15,7 +15,7 @@ averaged generator, enlarged to the finest resolution while it is still growing,
 by seed, so that a busy hour meets all. Finished runs are skipped when the command is run again; a run that was broken
 off begins anew.
 
-Written into OUT: table.md (also printed), results.json, swd.png (SWD against time), and samples of every program.
+Written into OUT: table.md (also printed), results.json, swd.png (SWD against time), and 16 samples of every run.
 
 pytorch_GAN_zoo needs a few mends from outside to run with today's PyTorch and without a GPU, see `mended`. It is given
 the reals from memory, from the pyramid's levels, which saves it the reading and resizing of files.
@@ -380,11 +380,11 @@ def main(
     found = {
         program: [measure(data, out / f"{program}-{seed}", num_images) for seed in range(seeds)] for program in programs
     }
-    level = reader.level(level_of(finest))
-    save_png(out / "reals.png", tile(level.gather(np.linspace(0, len(level) - 1, 32).round().astype(np.int64)), 8))
+    rows = np.linspace(0, reader.manifest.num_images - 1, 16 * seeds).round().astype(np.int64)
+    save_png(out / "reals.png", tile(reader.level(level_of(finest)).gather(rows), 8))
     for program, runs in found.items():
-        sampler = sampler_of(out / f"{program}-0", runs[0][-1], finest)
-        save_png(out / f"{program}.png", tile(sampler.images(0, np.arange(32)), 8))
+        ends = [sampler_of(out / f"{program}-{seed}", points[-1], finest) for seed, points in enumerate(runs)]
+        save_png(out / f"{program}.png", tile(np.concatenate([end.images(0, np.arange(16)) for end in ends]), 8))
     draw(found, seconds, out / "swd.png")
     facts = {"data": reader.manifest.content_digest, "num_images": num_images, "versions": provenance.versions()}
     results = {"seconds": seconds, "phase_kimg": phase_kimg, **facts, "found": found}

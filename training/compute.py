@@ -68,9 +68,19 @@ class Config:
         return torch.amp.GradScaler(device.type, enabled=self.precision == "float16")
 
 
-def number_of_parts(images: int, largest: int | None) -> int:
-    """Smallest number of equal parts of `images` that are no larger than `largest`."""
-    return next(n for n in range(1, images + 1) if images % n == 0 and images // n <= max(largest or images, 1))
+def number_of_parts(images: int, largest: int | None, group: int | None = None, least: int = 1) -> int:
+    """Smallest number of equal parts of `images`, `least` or more, that are no larger than `largest`.
+
+    Images that the networks look at in groups of `group` must be divided into whole groups, or into less than one.
+    """
+    limit = max(largest or images, 1)
+    parts = (n for n in range(min(least, images), images + 1) if images % n == 0)
+    return next(n for n in parts if images // n <= limit and is_groups(images // n, group))
+
+
+def is_groups(images: int, group: int | None) -> bool:
+    """Whether so many images make up whole groups of `group`, or one that is smaller."""
+    return group is None or images <= group or images % group == 0
 
 
 def place(network: nn.Module, device: torch.device, config: Config) -> None:

@@ -184,6 +184,12 @@ class Config:
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, got {self.seed}")
 
+    @property
+    def images_together(self) -> int | None:
+        """Images that the networks look at in one group; None: any number is right."""
+        group: int | None = getattr(self.network, "stddev_group", None)
+        return group
+
 
 def plugin_names(package: ModuleType) -> list[str]:
     """Names of the plug-ins in a folder such as ``training.architectures``: its file names."""

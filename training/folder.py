@@ -5,14 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, cast
 
 from datasets.atomic import write_text
 from datasets.errors import InputError
 from training import checkpoint
+
+_TRIES, _PAUSE = 11, 0.3  # of taking the lock, and seconds between them
 
 
 class RunFolder:
@@ -60,13 +63,9 @@ class RunFolder:
             self._lock = (self.path / ".lock").open("w")
         except OSError as error:
             raise InputError(f"cannot write the run directory {self.path}: {error.strerror}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._locked():
             self._lock.close()
-            raise InputError(
-                f"another process is training in {self.path}; wait for it or choose another --out"
-            ) from None
+            raise InputError(f"another process is training in {self.path}; wait for it or choose another --out")
         for folder in (self.path, self.samples, self.checkpoints):
             for stray in folder.glob(".*.partial"):  # what a killed process left unfinished
                 stray.unlink()
@@ -77,6 +76,17 @@ class RunFolder:
     ) -> None:
         if self._lock is not None:
             self._lock.close()
+
+    def _locked(self) -> bool:
+        """Whether the lock is ours; one that was killed a moment ago takes a while to let go of it."""
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(cast("IO[str]", self._lock), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_PAUSE)
+            else:
+                return True
+        return False
 
     def append(self, file: Path, record: Mapping[str, Any]) -> None:
         """Add a line to a JSONL log, flushed to disk; a number that is not finite is written as null."""

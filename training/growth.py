@@ -41,8 +41,9 @@ class Config:
     learning_rate, learning_rate_by_resolution
         Adam's learning rate of both networks (A.1: 0.001), and its exceptions by resolution.
     hold_minibatches
-        Number of minibatches for which level, fade-in, batch and learning rate stay as they are; 1 in the Theano
-        release, 4 in the TensorFlow release.
+        Number of the discriminator's minibatches for which level, fade-in, batch and learning rate stay as they are; 1
+        in the Theano release, 4 in the TensorFlow release, whose discriminator makes one step for each of the
+        generator's.
     warmup_kimg
         Length of the rise of the learning rate at the very beginning, by the factor ``exp(-5 (1 - t / length)^2)``;
         0, no warm-up, as in the paper and the TensorFlow release; 40 in the Theano release.

@@ -77,7 +77,8 @@ def train(
     ranks = ranks or Ranks()
     schedule = Schedule(config.growth, top_level(config, reader))
     for segment in schedule.segments():
-        ranks.check_batch(segment.batch, f"{resolution_of(segment.level)}x{resolution_of(segment.level)}")
+        where = f"{resolution_of(segment.level)}x{resolution_of(segment.level)}"
+        ranks.check_batch(segment.batch, where, config.images_together)
     metrics = None
     if ranks.first:  # before anything is written: it refuses what cannot be measured
         metrics = SnapshotMetrics(reader, 1 << schedule.top_level, config.snapshots, config.seed, str(device))
@@ -133,7 +134,7 @@ class _Run:
         self.journal = Journal(folder, state.images, norms, loggers, ranks=ranks)
         self.report = LiveReport(folder.path, wanted=config.snapshots.report and ranks.first, say=bar.say)
         self._clock = time.perf_counter()
-        self._warned_of = ""
+        self._warned_of: set[str] = set()
 
     def go(self, feed: Feed, bar: TrainingBar, stop: Stop, *, at_snapshot: bool) -> bool:
         """Step to the end of the schedule, or to the next safe point after a stop signal.
@@ -164,8 +165,8 @@ class _Run:
             bar.step(stage, state.images, state.images - before)
             finished = state.images >= self.schedule.total_images
             due = _crosses(before, state.images, snapshots.every_kimg) or finished
-            alarm = None
-            if due or _crosses(before, state.images, snapshots.log_every_kimg):
+            alarm, looked = None, due or _crosses(before, state.images, snapshots.log_every_kimg)
+            if looked:
                 means = self.journal.write(stage, state.images, self._tick(), state.caution)
                 bar.losses(means)
                 alarm = guards.look_at_window(self.config.guards, means)
@@ -174,8 +175,11 @@ class _Run:
             if due and not (alarm and alarm.answer != "go_on"):
                 self._save(snapshot=True)
                 self._record(bar, stop)
-                alarm = alarm or self._look_at_results()
-            self._answer(alarm, bar)
+                if alarm is None:
+                    alarm = self._look_at_results()
+                    self._warned_of -= {"collapse"} if alarm is None else set()
+            if looked:
+                self._answer(alarm, bar)
             stopping = self.ranks.any(bool(stop))
         if stopping:
             if not self.journal.empty:
@@ -228,13 +232,15 @@ class _Run:
 
     def _answer(self, alarm: Alarm | None, bar: TrainingBar) -> None:
         """Do what is configured about an alarm; a warning is given once, until all is well again."""
-        known, self._warned_of = self._warned_of, alarm.kind if alarm else ""
         if alarm is None:
+            self._warned_of &= {"collapse"}  # which is looked at only with a snapshot
             return
+        known = alarm.kind in self._warned_of
+        self._warned_of.add(alarm.kind)
         config, state = self.config.guards, self.state
         found = f"{alarm.text} by {state.images} images shown"
         if alarm.answer == "go_on":
-            if alarm.kind != known:
+            if not known:
                 bar.say(f"warning: {found}; going on, as guards.{alarm.kind} says (stop and roll_back would not)")
                 self._note(alarm.text, "went on", state.images)
             return

@@ -16,7 +16,12 @@ Result = TypeVar("Result")
 
 
 def in_parts(
-    compute: Callable[[int], Result], images: int, level: int, parts: dict[int, int], config: Config
+    compute: Callable[[int], Result],
+    images: int,
+    level: int,
+    parts: dict[int, int],
+    config: Config,
+    group: int | None = None,
 ) -> Result:
     """Result of ``compute(number of parts)``, with more parts if memory runs out.
 
@@ -32,6 +37,8 @@ def in_parts(
         Number of parts by level that memory asked for so far; a level that runs out of memory is entered.
     config : Config
         Says into what parts the minibatch is cut to begin with.
+    group : int, optional
+        Images that the networks look at together: a part is made up of whole groups, or lies within one.
 
     Raises
     ------
@@ -39,9 +46,7 @@ def in_parts(
         If memory does not suffice for a single image.
     """
     resolution = resolution_of(level)
-    number = max(number_of_parts(images, config.part_by_resolution.get(resolution)), parts.get(level, 1))
-    while images % number:  # a minibatch of another size than the one that ran out of memory
-        number += 1
+    number = number_of_parts(images, config.part_by_resolution.get(resolution), group, parts.get(level, 1))
     while True:
         try:
             return compute(number)
@@ -57,7 +62,7 @@ def in_parts(
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        number = parts[level] = number_of_parts(images, images // number - 1)
+        number = parts[level] = number_of_parts(images, images // number - 1, group)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

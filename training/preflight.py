@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from datasets.errors import InputError
+from training.compute import is_groups
 from training.conditioning import Labels
 from training.config import Config
 from training.feed import Shown
@@ -93,11 +94,12 @@ def try_levels(
         whole = max(1, stage.batch // ranks)
         operations = plan.flop_per_image * plan.discriminator_steps
         count = whole if not speed else max(1, min(whole, int(_SECONDS * speed / operations)))
-        count = next(n for n in range(count, 0, -1) if whole % n == 0)
+        group = config.images_together
+        count = next(n for n in range(count, 0, -1) if whole % n == 0 and is_groups(n, group))
         seconds, memory = _try(state, stage, config, schedule, count)
         speed = operations * count / seconds
         if count < whole:
-            half = next(n for n in range(max(1, count // 2), 0, -1) if count % n == 0)
+            half = next(n for n in range(max(1, count // 2), 0, -1) if count % n == 0 and is_groups(n, group))
             less = _try(state, stage, config, schedule, half)[1] if half < count else memory / 2
             memory += max(0.0, (memory - less) / max(1, count - half)) * (whole - count)
             seconds *= whole / count

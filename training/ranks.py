@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from datasets.errors import InputError
+from training.compute import is_groups
 
 _START = datetime.timedelta(minutes=20)  # the longest time between the starts of the first and the last rank
 _LONGEST_PAUSE = datetime.timedelta(days=1)
@@ -51,11 +52,17 @@ class Ranks:
         """Share of this rank in something with one entry per image of the minibatch."""
         return whole[self.rank :: self.size]
 
-    def check_batch(self, batch: int, where: str) -> None:
-        """Refuse a minibatch that the ranks cannot share evenly."""
+    def check_batch(self, batch: int, where: str, group: int | None = None) -> None:
+        """Refuse a minibatch that the ranks cannot share evenly, in whole groups of `group` if they are larger."""
         if batch % self.size:
             raise InputError(
                 f"{where}: a batch of {batch} cannot be shared by {self.size} ranks; choose a multiple of {self.size}"
+            )
+        share = batch // self.size
+        if not is_groups(share, group):
+            raise InputError(
+                f"{where}: a batch of {batch} gives each of {self.size} ranks {share} images, which are not whole "
+                f"groups of {group} (network.stddev_group); choose a multiple of {self.size * (group or 1)}"
             )
 
     def average_gradients(self, network: nn.Module) -> None:

@@ -79,7 +79,9 @@ def cli(
     if not speaks:
         return
     console.say(f"done: {out}")
-    console.say(f"  a report:    metrics report {out}")
+    console.say(
+        f"  the report:  {out / 'report.html'}" if config.snapshots.report else f"  a report:    metrics report {out}"
+    )
     console.say(f"  new samples: python training/sample.py {out} samples --num 64")
 
 
@@ -137,6 +139,11 @@ def _device(name: str | None) -> torch.device:
         number = int(os.environ.get("LOCAL_RANK", "0"))  # torchrun: one GPU for each of its processes
         torch.cuda.set_device(number)
         return torch.device("cuda", number)
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    if name == "cuda" and torch.cuda.is_available():
+        return _device(None)
+    if name.startswith("cuda:") and ranks > 1:
+        raise InputError(f"--device {name} would put all {ranks} ranks on one GPU; leave --device out")
     try:
         device = torch.device(name)
         torch.empty(1, device=device).item()  # an element to read: the meta device has none

@@ -184,7 +184,8 @@ class _Step:
         network: nn.Module = getattr(self.state, name)
         self.ranks.average_gradients(network)
         scaler = self.state.scalers[name]
-        if self.config.guards.non_finite != "go_on" or _all_finite(network):
+        leaves_out = scaler.is_enabled() or self.config.guards.non_finite != "go_on"  # the scaler does so by itself
+        if leaves_out or _all_finite(network):
             scaler.step(self.state.optimizers[name])
         scaler.update()
         self.state.optimizers[name].zero_grad(set_to_none=True)  # no memory for them while the other network computes
@@ -218,7 +219,8 @@ class _Step:
                     terms = terms.then() if terms.then else None
             return sums.pop(""), sums, carried
 
-        return in_parts(compute, images, self.stage.level, self.state.parts, self.config.compute)
+        group = self.config.images_together
+        return in_parts(compute, images, self.stage.level, self.state.parts, self.config.compute, group)
 
     def _with_classes(self, terms: Terms, guesses: Tensor | float, name: str) -> Terms:
         """Terms with those of the classes, if there are classes, which also go into the log as `name`."""

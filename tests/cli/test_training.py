@@ -278,7 +278,7 @@ def test_bad_input_of_the_sampling_command(call: Callable[..., Outcome], trained
         ([tmp_path / "missing", out], 1, "does not exist; name a run directory or a checkpoint"),
         ([tmp_path / "empty", out], 1, "holds no checkpoints"),
         ([half, out], 1, "is not a whole checkpoint"),
-        ([trained / "run.json", out], 1, "is not a whole checkpoint"),
+        ([trained / "run.json", out], 1, "is no checkpoint of growgan"),
         ([trained, tmp_path / "taken"], 1, "exists already"),
         ([trained, tmp_path / "no" / "where"], 1, "does not exist; create it first"),
         ([trained, out, "--num", 0], 2, "--num"),

@@ -248,6 +248,18 @@ def test_every_fault_has_every_answer(
     assert {checkpoint.images_of(newest(tmp_path / answer)) for answer in rates} == {128}
 
 
+def test_a_warning_is_given_once_until_all_is_well(tmp_path: Path, data: Path) -> None:
+    """Windows of several steps, all of which alarm."""
+    settings = ["growth.total_kimg=0.096", "snapshots.log_every_kimg=0.016", "growth.batch=4", "snapshots.every_kimg=1"]
+    assert train(data, tmp_path / "run", *settings, "guards.penalty_limit=1e-9", "guards.explosion=go_on")
+    assert len(events(tmp_path / "run")) == 1
+
+
+def test_updates_that_overflow_in_float16_are_left_out_in_any_case(tmp_path: Path, data: Path) -> None:
+    short = ["growth.total_kimg=0.032", "compute.precision=float16", "guards.non_finite=go_on"]
+    assert train(data, tmp_path / "run", *short)
+
+
 def newest(out: Path) -> Path:
     return checkpoint.listed(out / "checkpoints")[0]
 

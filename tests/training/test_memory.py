@@ -51,6 +51,22 @@ def test_number_of_parts() -> None:
     """Equal parts, as few as possible."""
     assert [number_of_parts(8, largest) for largest in (None, 100, 8, 7, 3, 1)] == [1, 1, 1, 2, 4, 8]
     assert [number_of_parts(14, largest) for largest in (13, 5, 1)] == [2, 7, 14]
+    assert [number_of_parts(12, largest, 4) for largest in (12, 11, 6, 3, 2)] == [1, 3, 3, 4, 6]  # no 6 images
+    assert number_of_parts(12, None, 4, least=2) == 3
+    assert number_of_parts(4, None, least=9) == 4
+
+
+def test_smaller_parts_hold_whole_groups() -> None:
+    tried: list[int] = []
+
+    def compute(parts: int) -> int:
+        tried.append(parts)
+        if 12 // parts > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return parts
+
+    assert in_parts(compute, 12, 5, {}, Compute(), 4) == 4
+    assert tried == [1, 3, 4]
 
 
 def test_out_of_memory_is_answered_by_smaller_parts_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """The rows of the paper's Table 1: what each part of the method brings, at 128x128 (Karras et al. 2018, section 6.1).
 
-Each row is the one before it with one change. Settings as in the Theano release. On CelebA (cropped to 128x128) mirror
-the reals; on LSUN bedroom don't (``--set data.mirror=false``). SWD x1000 in the docstrings is the average over 128, 64,
-32 and 16 pixels on CelebA, with the paper's MS-SSIM. None was run by us at full length: no GPU at hand.
+Each row is the one before it with one change. Lengths, batches, rates and networks as in the Theano release; its fading
+of reals in whole numbers, its scales as drawn and its place of Adam's epsilon stay options (docs/deviations.md). On
+CelebA (cropped to 128x128) mirror the reals; on LSUN bedroom don't (``--set data.mirror=false``). SWD x1000 in the
+docstrings is the average over 128, 64, 32 and 16 pixels on CelebA, with the paper's MS-SSIM. None was run by us at full
+length: no GPU at hand.
 """
 
 from dataclasses import replace
