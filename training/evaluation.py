@@ -91,6 +91,11 @@ def _networks(config: SnapshotConfig, device: str) -> Networks:
     try:
         networks = open_networks(used, weights=config.weights, device=device)
     except InputError as error:
+        if not used:  # whatever they are
+            raise InputError(
+                f"snapshots.weights has {', '.join(config.weights)}, and no metric of snapshots.metrics "
+                f"({', '.join(config.measured)}) needs weights; add fid, or leave them out"
+            ) from None
         raise InputError(_as_options(error)) from None
     for network, file in networks.weights.items():
         if network not in used:

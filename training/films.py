@@ -17,6 +17,7 @@ from training.latent_paths import MOST_SMOOTHING, LatentPath, SmoothPath, Spheri
 from training.options import Cells, Layout, arrange
 from training.sampler import Sampler
 
+_USUAL_STATIONS = 6
 _USUAL_SMOOTHING = 1.0  # s, as in the 2018 TensorFlow release
 
 
@@ -27,7 +28,7 @@ def walk(
     *,
     layout: Layout,
     numbers: list[int] | None = None,
-    stations: int = 6,
+    stations: int | None = None,
     smoothing: float | None = None,
     seconds: float = 10.0,
     labels: list[int] | None = None,
@@ -48,8 +49,8 @@ def walk(
     numbers : list of int, optional
         Images to begin with, one for each cell (for each column with `class_rows`); for spherical ways the images of
         all stations, station by station. The first ones by default.
-    stations : int
-        Of a spherical way, unless `numbers` gives them.
+    stations : int, optional
+        Of a spherical way; by default as many as `numbers` gives, or 6.
     smoothing : float, optional
         Of a smooth way, in seconds; by default 1, or less if the film is short.
     seconds : float
@@ -64,11 +65,18 @@ def walk(
     """
     walks = layout.columns * (1 if class_rows else layout.rows or 1)
     spherical = kind == "spherical"
-    given = numbers or list(range(walks * (stations if spherical else 1)))
+    if (stations if not spherical else smoothing) is not None:
+        option, other = ("--smoothing", "smooth") if spherical else ("--stations", "spherical")
+        raise InputError(f"{option} goes with --path {other}; leave it out, or choose that path")
+    given = numbers or list(range(walks * ((stations or _USUAL_STATIONS) if spherical else 1)))
     if len(given) % walks or (len(given) > walks and not spherical):
         needed = f"{walks} for each station" if spherical else f"{walks}"
         raise InputError(f"--numbers names {len(given)} images; --grid needs {needed}")
     passed = np.array(given).reshape(-1, walks)
+    if stations is not None and stations != len(passed):
+        raise InputError(
+            f"--numbers names images of {len(passed)} stations, not of --stations {stations}; leave it out"
+        )
     cells = arrange(
         sampler,
         numbers=passed[0].tolist(),

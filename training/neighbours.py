@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,8 +15,8 @@ from datasets.levels import level_of, pyramid
 from datasets.order import Order
 from metrics import features
 from metrics.batches import choose_batch_size
-from metrics.extraction import Extraction
 from metrics.images import ArrayImageSet, ImageSet
+from metrics.measuring import open_networks
 from metrics.opening import open_image_set
 
 PIXELS = "pixels"
@@ -129,6 +130,7 @@ def find_neighbours(
     *,
     by: str = PIXELS,
     resolution: int | None = None,
+    weights: Sequence[str] = (),
     cache_folder: Path | None = None,
     progress: Counter | None = None,
 ) -> Neighbours:
@@ -147,6 +149,8 @@ def find_neighbours(
     resolution : int, optional
         Side to which images are brought (by the box filter) before their pixels are compared: a coarse one compares
         layout and colour. The samples' own by default.
+    weights : sequence of str
+        Files of the network's weights, see `metrics.measuring.open_networks`; the published ones by default.
     cache_folder : Path, optional
         Where a network's features are kept, see `metrics.cache`.
     progress : Counter, optional
@@ -164,7 +168,12 @@ def find_neighbours(
         raise InputError(f"--by {by} is unknown; choose {PIXELS} or a network: {', '.join(features.names())}")
     if resolution is not None and (by != PIXELS or level_of(resolution, "--compare-at") > level_of(side)):
         raise InputError(f"--compare-at {resolution} needs --by {PIXELS} and images of that side; these have {side}")
-    network = None if by == PIXELS else Extraction(features.load(by)(), cache_folder)
+    if weights and by == PIXELS:
+        raise InputError(f"--weights needs --by and a network ({', '.join(features.names())}); leave it out")
+    networks = open_networks([by], weights=weights, cache=cache_folder, no_cache=cache_folder is None)
+    if unused := [f"{name}={file}" for name, file in networks.weights.items() if name != by]:
+        raise InputError(f"--weights {unused[0]} is not of what is compared, --by {by}; leave it out or change --by")
+    network = None if by == PIXELS else networks(by)
 
     def points(images: ImageSet, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         if network is not None:
@@ -183,8 +192,7 @@ def find_neighbours(
         search.add(rows, points(reals, rows))
         if progress is not None:
             progress.update(len(rows))
-    if network is not None:
-        network.close()
+    networks.close()
     found = search.found()
     unit = 1 / np.sqrt(queries.shape[1]) if network is None else 1.0
     of_samples, of_reals = (

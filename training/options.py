@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import click
@@ -177,6 +179,25 @@ def arrange(
         raise InputError(f"--grid has {cells} cells for {len(chosen)} numbers; enlarge it")
     classes = None if not labels else np.resize(np.array(labels), len(chosen))
     return Cells(np.array(chosen), classes, per_row or int(np.ceil(np.sqrt(len(chosen)))))
+
+
+def check_creatable(out: Path) -> None:
+    """Check, before any work is done, that a file or folder can be created at `out`, by creating one beside it.
+
+    Permissions do not tell everything: not of the system's own folders, of a full disk, or of a name that is too long.
+
+    Raises
+    ------
+    InputError
+        If it cannot.
+    """
+    probe = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = f"no file can be created there ({error.strerror})"
+        raise InputError(f"cannot write {out}: {reason}; choose another name or folder") from None
 
 
 def _check_labels(sampler: Sampler, labels: list[int] | None, *, class_rows: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__":  # run as a script: import the packages of this clone, not modules beside this file
@@ -23,8 +24,36 @@ from training.frames import check_new_folder, enlarged
 from training.grid import save_png, tile
 from training.moment import checkpoint_at
 from training.neighbours import PIXELS, Neighbours, find_neighbours, open_reals, picture
-from training.options import Cells, Layout, LayoutType, LimitList, NumberList, arrange, generator_options
+from training.options import (
+    Cells,
+    Layout,
+    LayoutType,
+    LimitList,
+    NumberList,
+    arrange,
+    check_creatable,
+    generator_options,
+)
 from training.sampler import GeneratorImageSet, Sampler
+
+_EXCLUDED = {  # an option, and those that would say nothing beside it
+    "--truncation-rows": ("--truncation", "--class-rows", "--grid", "--neighbours"),
+    "--neighbours": ("--grid", "--gap"),
+    "--numbers": ("--num",),
+    "--class-rows": ("--num",),
+}
+_HINTS = {
+    "--truncation-rows": "--num or --numbers say how many columns there are",
+    "--neighbours": "every row is a sample and its --nearest",
+    "--class-rows": "--numbers or --grid say how many columns there are",
+}
+_OF_NEIGHBOURS = ("--nearest", "--by", "--weights", "--compare-at")
+_OF_A_PICTURE = ("--neighbours", "--truncation-rows", "--grid", "--gap", "--zoom")
+# Of pictures, films, archives and data: a folder called so would be a slip.
+_OTHER_ENDINGS = (
+    ".jpg .jpeg .jpe .jfif .apng .webp .bmp .gif .tif .tiff .avif .heic .ppm .pdf .svg .mp4 .mov .avi .mkv .webm "
+    ".npy .npz .pt .pth .pt2 .onnx .pkl .safetensors .zip .tar .gz .tgz .h5 .hdf5 .lmdb .json .yaml .csv .txt .html"
+)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,11 +78,12 @@ from training.sampler import GeneratorImageSet, Sampler
     metavar="DATA",
     help="Show each sample beside the nearest images of DATA, a pyramid or another set of real images.",
 )
-@click.option("--nearest", default=6, show_default=True, type=click.IntRange(1, 100), help="How many of them.")
-@click.option("--by", default=PIXELS, show_default=True, help="Compare pixels, or features of a network of metrics.")
+@click.option("--nearest", type=click.IntRange(1, 100), help="How many of them.  [default: 6]")
+@click.option("--by", help="Compare pixels, or features of a network of metrics.  [default: pixels]")
+@click.option("--weights", metavar="FILE", help="Weights of that network.  [default: the published ones]")
 @click.option("--compare-at", type=click.IntRange(min=4), metavar="R", help="Compare pixels at RxR, such as 16.")
-@click.option("--gap", default=0, show_default=True, type=click.IntRange(0, 64), help="White pixels between cells.")
-@click.option("--zoom", default=1, show_default=True, type=click.IntRange(1, 64), help="Enlarge a picture's pixels.")
+@click.option("--gap", type=click.IntRange(0, 64), help="White pixels between a picture's cells.  [default: 0]")
+@click.option("--zoom", type=click.IntRange(1, 64), help="Enlarge a picture's pixels.  [default: 1]")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is a picture.")
 def cli(
     run: Path,
@@ -70,11 +100,12 @@ def cli(
     labels: list[int] | None,
     limits: list[float | None] | None,
     data: Path | None,
-    nearest: int,
-    by: str,
+    nearest: int | None,
+    by: str | None,
+    weights: str | None,
     compare_at: int | None,
-    gap: int,
-    zoom: int,
+    gap: int | None,
+    zoom: int | None,
     overwrite: bool,
 ) -> None:
     """Draw images of a run's averaged generator: a new folder of PNG files, or one picture if OUT ends in .png.
@@ -92,18 +123,28 @@ def cli(
       python training/sample.py runs/demo copies.png --neighbours galaxies.h5 --compare-at 16
     """  # noqa: D301  # click wants its \b as the character
     is_picture = out.suffix.lower() == ".png"
-    asked = {"--neighbours": data, "--truncation-rows": limits, "--grid": None if class_rows else layout}
-    if limits and (class_rows or any(one is not None for one in (data, truncation, layout))):
-        raise InputError(
-            "--truncation-rows goes with none of --truncation, --class-rows, --grid and --neighbours; --num or "
-            "--numbers say how many columns there are"
-        )
+    values = {
+        "--truncation-rows": limits,
+        "--truncation": truncation,
+        "--class-rows": class_rows or None,
+        "--neighbours": data,
+        "--nearest": nearest,
+        "--by": by,
+        "--weights": weights,
+        "--compare-at": compare_at,
+        "--num": num,
+        "--numbers": numbers,
+        "--grid": layout,
+        "--gap": gap,
+        "--zoom": zoom,
+    }
+    asked = [option for option, value in values.items() if value is not None]
+    check_options(asked, layout, out)
     if is_picture:
         atomic.check_writable(out, overwrite=overwrite)
-    elif needs := [option for option, value in asked.items() if value is not None]:
-        raise InputError(f"{needs[0]} makes one picture; let {out} end in .png")
     else:
         check_new_folder(out)
+    check_creatable(out)
     sampler, checkpoint = Sampler.from_path(checkpoint_at(run, at, resolution), truncation=truncation)
     cells = arrange(
         sampler,
@@ -120,20 +161,62 @@ def cli(
             found = find_neighbours(
                 samples,
                 reals,
-                nearest,
-                by=by,
+                nearest or 6,
+                by=by or PIXELS,
                 resolution=compare_at,
+                weights=[weights] if weights else [],
                 cache_folder=cache.default_folder(),
                 progress=bar,
             )
-        save_png(out, enlarged(picture(samples, reals, found.samples), zoom))
+        write_picture(out, enlarged(picture(samples, reals, found.samples), zoom or 1))
         console.say(describe(found, cells))
     elif is_picture:
-        save_png(out, enlarged(grid_of(sampler, seed, cells, limits, gap), zoom))
+        write_picture(out, enlarged(grid_of(sampler, seed, cells, limits, gap or 0), zoom or 1))
     else:
         write_samples(sampler, out, cells, seed)
     size = f"{sampler.resolution}x{sampler.resolution}"
     console.say(f"{len(cells.numbers) * len(limits or [0])} images of {size} from {checkpoint} in {out}")
+
+
+def check_options(asked: Sequence[str], layout: Layout | None, out: Path) -> None:
+    """Refuse options that would say nothing beside the others.
+
+    Parameters
+    ----------
+    asked : sequence of str
+        Options that were given.
+    layout : Layout, optional
+        What ``--grid`` says.
+    out : Path
+        A picture if it ends in .png; a folder if it has no ending, or one that is no format's.
+
+    Raises
+    ------
+    InputError
+        For the first of them.
+    """
+    for option, others in _EXCLUDED.items():
+        if option in asked and (wrong := [other for other in others if other in asked]):
+            hint = _HINTS.get(option, "leave one of them out")
+            raise InputError(f"{option} does not go with {wrong[0]}; {hint}")
+    if layout is not None and layout.rows is not None and "--num" in asked:
+        raise InputError("--num does not go with both sides of --grid, which say how many; leave one of them out")
+    if "--neighbours" not in asked and (wrong := [option for option in asked if option in _OF_NEIGHBOURS]):
+        raise InputError(f"{wrong[0]} goes with --neighbours DATA; add that, or leave it out")
+    if out.suffix.lower() == ".png":
+        return
+    if out.suffix.lower() in _OTHER_ENDINGS.split():
+        raise InputError(f"{out}: end in .png for one picture, or name a folder (without {out.suffix}) for PNG files")
+    of_a_picture = [one for one in _OF_A_PICTURE if one in asked and (one != "--grid" or "--class-rows" not in asked)]
+    if of_a_picture:
+        verb = "is for" if of_a_picture[0] in ("--gap", "--zoom") else "makes"
+        raise InputError(f"{of_a_picture[0]} {verb} one picture; let {out} end in .png")
+
+
+def write_picture(out: Path, picture: NDArray[np.uint8]) -> None:
+    """Write an RGB picture (H, W, 3); an error of the system is one line."""
+    with atomic.system_errors(out):
+        save_png(out, picture)
 
 
 def grid_of(
@@ -152,8 +235,13 @@ def write_samples(sampler: Sampler, out: Path, cells: Cells, seed: int) -> None:
     Raises
     ------
     InputError
-        If `out` exists and is not an empty folder, or cannot be written.
+        If `out` exists and is not an empty folder, or cannot be written; if an image is asked for twice.
     """
+    drawn = cells.numbers if cells.classes is None else np.stack([cells.numbers, cells.classes], axis=1)
+    different, counts = np.unique(drawn, axis=0, return_counts=True)
+    if len(different) < len(drawn):
+        number = np.ravel(different[counts.argmax()])[0]
+        raise InputError(f"image {number} is asked for {counts.max()} times, and a folder holds it once; name it once")
     with atomic.new_folder(out) as folder, console.progress(len(cells.numbers), "sampling") as bar:
         for start in range(0, len(cells.numbers), sampler.block):
             part = slice(start, start + sampler.block)

@@ -20,10 +20,12 @@ from datasets.errors import InputError
 from training.films import interpolation, timelapse, walk
 from training.frames import Frame, check_target, write_film
 from training.moment import checkpoint_at
-from training.options import Layout, LayoutType, NumberList, generator_options
+from training.options import Layout, LayoutType, NumberList, check_creatable, generator_options
 from training.sampler import Sampler
 
 _FASTEST = 240.0  # frames a second; beyond that no screen follows
+_USUAL_SECONDS = 10.0  # of a walk
+_USUAL_GRIDS = 10.0  # a second, of a time-lapse
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,9 +70,9 @@ def _file_options(function: Any) -> Any:
     help="A random closed curve, or great circles from latent to latent and back to the first.",
 )
 @click.option("--numbers", type=NumberList(), metavar="LIST", help="Images to begin with or, if spherical, to pass.")
-@click.option("--stations", default=6, show_default=True, type=click.IntRange(2), help="Latents to pass, if spherical.")
+@click.option("--stations", type=click.IntRange(2), help="Latents to pass, if spherical.  [default: 6]")
 @click.option("--smoothing", type=click.FloatRange(0, min_open=True), help="Of smooth paths, in s.  [default: 1]")
-@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Length.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Length.  [default: 10]")
 @click.option("--frames", type=click.IntRange(1), help="Length in frames, instead of seconds.")
 @click.option("--fps", default=30.0, show_default=True, type=click.FloatRange(0.1, _FASTEST), help="Frames a second.")
 @generator_options
@@ -84,9 +86,9 @@ def interpolation_command(
     class_rows: bool,
     kind: str,
     numbers: list[int] | None,
-    stations: int,
+    stations: int | None,
     smoothing: float | None,
-    seconds: float,
+    seconds: float | None,
     frames: int | None,
     fps: float,
     at: int | None,
@@ -106,9 +108,11 @@ def interpolation_command(
       python training/video.py interpolation runs/demo strip.png --path spherical --grid 1x4 --stations 2 --frames 12
       python training/video.py interpolation runs/digits classes.mp4 --class-rows --grid 6
     """  # noqa: D301
-    check_target(out, overwrite=overwrite)
+    if seconds is not None and frames is not None:
+        raise InputError("--seconds and --frames both say how long the film is; leave one of them out")
+    _check_target(out, overwrite=overwrite)
     sampler, checkpoint = Sampler.from_path(checkpoint_at(run, at, resolution), truncation=truncation)
-    count = frames or max(1, round(seconds * fps))
+    count = frames or max(1, round((seconds or _USUAL_SECONDS) * fps))
     path, cells = walk(
         sampler,
         seed,
@@ -127,10 +131,10 @@ def interpolation_command(
 
 @cli.command("timelapse")
 @_file_options
-@click.option("--fps", default=10.0, show_default=True, type=click.FloatRange(0.1, _FASTEST), help="Grids a second.")
+@click.option("--fps", type=click.FloatRange(0.1, _FASTEST), help="Grids a second.  [default: 10]")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Length, instead of --fps.")
 def timelapse_command(
-    run: Path, out: Path, *, zoom: int | None, overwrite: bool, fps: float, seconds: float | None
+    run: Path, out: Path, *, zoom: int | None, overwrite: bool, fps: float | None, seconds: float | None
 ) -> None:
     """Show how the samples of a run developed: its grids of samples, one a frame, with the images shown below.
 
@@ -139,13 +143,20 @@ def timelapse_command(
       python training/video.py timelapse runs/demo growing.mp4
       python training/video.py timelapse runs/demo growing.gif --seconds 8
     """  # noqa: D301
-    check_target(out, overwrite=overwrite)
+    if seconds is not None and fps is not None:
+        raise InputError("--seconds and --fps both say how long the film is; leave one of them out")
+    _check_target(out, overwrite=overwrite)
     count, frames = timelapse(run, zoom)
-    rate = fps if seconds is None else count / seconds
+    rate = (fps or _USUAL_GRIDS) if seconds is None else count / seconds
     if rate > _FASTEST:
         raise InputError(f"--seconds {seconds:g} is too short for {count} grids; use at least {count / _FASTEST:.2g}")
     _write(out, frames, count, rate)
     console.say(f"{count} grids, {count / rate:g} s, from {run / 'samples'} in {out}")
+
+
+def _check_target(out: Path, *, overwrite: bool) -> None:
+    check_target(out, overwrite=overwrite)
+    check_creatable(out)
 
 
 def _write(out: Path, frames: Iterator[Frame], count: int, fps: float) -> None:
@@ -156,7 +167,12 @@ def _write(out: Path, frames: Iterator[Frame], count: int, fps: float) -> None:
                 yield frame
                 bar.update(1)
 
-        write_film(out, counted(), fps)
+        try:
+            write_film(out, counted(), fps)
+        except InputError as error:
+            if "the encoder ended" not in str(error):
+                raise
+            raise InputError(f"{error}; free space or choose another disk, or write a .gif or a folder") from None
 
 
 def main() -> None:

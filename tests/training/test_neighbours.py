@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyramids
 import pytest
+import safetensors.torch
+import torch
 
 from datasets.errors import InputError
 from datasets.levels import pyramid
@@ -14,6 +16,7 @@ from datasets.order import Order
 from metrics import features
 from metrics.images import ArrayImageSet
 from training.neighbours import Nearest, Search, find_neighbours, open_reals, picture
+from training.sample import cli
 
 REALS = pyramids.noise(45, 16, seed=1)
 REALS[31] = REALS[7]  # twice the same
@@ -76,6 +79,23 @@ def test_neighbours_by_features() -> None:
     np.testing.assert_array_equal(found.samples.rows, rows)
     np.testing.assert_allclose(found.samples.distances, distances, atol=1e-6)
     assert found.samples.rows[3, :2].tolist() == [7, 31]
+
+
+def test_weights_of_the_network(tmp_path: Path) -> None:
+    reals = ArrayImageSet(REALS)
+    shapes = features.load("random-projection")().shapes()
+    generator = torch.Generator().manual_seed(3)
+    own = tmp_path / "own.safetensors"
+    safetensors.torch.save_file({k: torch.randn(s, generator=generator) / 8 for k, s in shapes.items()}, own)
+    usual = find_neighbours(SAMPLES, reals, 4, by="random-projection")
+    for text in (str(own), f"random-projection={own}"):
+        found = find_neighbours(SAMPLES, reals, 4, by="random-projection", weights=[text])
+        assert not np.allclose(found.samples.distances, usual.samples.distances)
+    with pytest.raises(InputError, match="--weights needs --by and a network"):
+        find_neighbours(SAMPLES, reals, 4, weights=[str(own)])
+    with pytest.raises(InputError, match=r"--weights vgg16=.* is not of what is compared, --by random-projection"):
+        find_neighbours(SAMPLES, reals, 4, by="random-projection", weights=[f"vgg16={own}"])
+    assert any("--weights" in option.opts for option in cli.params)  # what the advice for missing weights names
 
 
 def test_picture_shows_samples_left_and_neighbours_right() -> None:

@@ -14,7 +14,8 @@ from training import checkpoint
 from training.csv_log import write_csv
 from training.grid import snapshot_cells
 from training.moment import checkpoint_at
-from training.options import Cells, Layout, LayoutType, LimitList, NumberList, arrange
+from training.options import Cells, Layout, LayoutType, LimitList, NumberList, arrange, check_creatable
+from training.sample import check_options
 from training.sampler import Sampler
 
 
@@ -83,6 +84,54 @@ def test_arrangements_that_do_not_fit() -> None:
         arranged(labels=[0])
     with pytest.raises(InputError, match="--class-rows needs a generator that is told the class"):
         arranged(class_rows=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "out", "message"),
+    [
+        ("--neighbours --grid", "x.png", "--neighbours does not go with --grid; every row is a sample"),
+        ("--neighbours --gap", "x.png", "--neighbours does not go with --gap"),
+        ("--truncation-rows --class-rows", "x.png", "--truncation-rows does not go with --class-rows; --num or"),
+        ("--numbers --num", "x", "--numbers does not go with --num; leave one of them out"),
+        ("--class-rows --num", "x.png", "--class-rows does not go with --num"),
+        ("--num --grid", "x.png", "--num does not go with both sides of --grid"),
+        ("--nearest", "x.png", "--nearest goes with --neighbours DATA"),
+        ("--compare-at", "x.png", "--compare-at goes with --neighbours DATA"),
+        ("--by", "x.png", "--by goes with --neighbours DATA"),
+        ("--weights", "x.png", "--weights goes with --neighbours DATA"),
+        ("--gap", "x", "--gap is for one picture; let x end in .png"),
+        ("--zoom", "x", "--zoom is for one picture; let x end in .png"),
+        ("--grid", "x", "--grid makes one picture; let x end in .png"),
+        ("--num", "x.jpg", r"x.jpg: end in .png for one picture, or name a folder \(without .jpg\)"),
+        ("--num", "x.MP4", "x.MP4: end in .png"),
+        ("--num", "x.npy", "x.npy: end in .png"),
+        ("--num", "x.zip", "x.zip: end in .png"),
+    ],
+)
+def test_options_that_would_say_nothing_are_refused(asked: str, out: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_options(asked.split(), Layout(2, 2) if "--grid" in asked else None, Path(out))
+
+
+def test_options_that_go_together() -> None:
+    for asked, out in (
+        ("--num", "samples.v2"),
+        ("--num", "x.PNG"),
+        ("--neighbours --nearest --by --weights --numbers --zoom --class-rows", "x.png"),
+        ("--truncation-rows --num --gap --zoom", "x.png"),
+        ("--class-rows --grid", "x"),
+        ("--class-rows --grid --numbers --gap", "x.png"),
+    ):
+        check_options(asked.split(), Layout(2, 2) if "--grid" in asked else None, Path(out))
+    check_options(["--num", "--grid"], Layout(2, None), Path("x.png"))
+
+
+def test_what_cannot_be_created_is_known_before_the_work(tmp_path: Path) -> None:
+    for out in (tmp_path / "no" / "x.png", tmp_path / f"{'x' * 250}.png"):
+        with pytest.raises(InputError, match=r"cannot write .*: no file can be created there \(.*\); choose another"):
+            check_creatable(out)
+    check_creatable(tmp_path / "x.png")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_cells_of_a_run_s_grid() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -10,8 +13,11 @@ from torch import Tensor, nn
 
 from datasets.errors import InputError
 from metrics import result
+from training import sample
+from training.config import SnapshotConfig
+from training.evaluation import _networks
 from training.options import Cells
-from training.sample import grid_of
+from training.sample import grid_of, write_samples
 from training.sampler import GeneratorImageSet, Sampler, truncated
 
 
@@ -87,6 +93,70 @@ def test_rows_of_a_grid_are_limits_of_truncation() -> None:
     assert (picture[8:10] == 255).all()
     assert (picture[:, 18:20] == 255).all()
     assert grid_of(sampler(), 3, cells).shape == (16, 16, 3)
+
+
+def test_a_folder_holds_every_image_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="image 5 is asked for 2 times, and a folder holds it once"):
+        write_samples(sampler(), tmp_path / "out", Cells(np.array([4, 5, 5]), None, 2), 0)
+    same = Cells(np.array([4, 5, 5]), np.array([0, 1, 1]), 2)
+    with pytest.raises(InputError, match="image 5 is asked for 2 times"):
+        write_samples(sampler(), tmp_path / "out", same, 0)
+    assert list(tmp_path.iterdir()) == []
+    write_samples(sampler(), tmp_path / "out", Cells(np.array([4, 5, 5]), np.array([0, 1, 2]), 2), 0)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "000004-class0.png",
+        "000005-class1.png",
+        "000005-class2.png",
+    ]
+
+
+def test_a_write_error_names_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the work if it shows then, else after it; always with the name that the user gave."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    out = folder / "x.png"
+
+    def opened(*_: object, **__: object) -> tuple[Sampler, Path]:
+        shutil.rmtree(folder)  # while it works
+        return sampler(), tmp_path
+
+    monkeypatch.setattr(Sampler, "from_path", opened)
+    with pytest.raises(InputError, match=r"cannot write .*folder/x\.png: No such file"):
+        sample.cli.main([str(tmp_path), str(out), "--num", "2"], standalone_mode=False)
+
+    def working(*_: object, **__: object) -> tuple[Sampler, Path]:
+        raise AssertionError("works before it knows whether it can write")
+
+    monkeypatch.setattr(Sampler, "from_path", working)
+    for name in (f"{'x' * 250}.png", "x" * 250):
+        with pytest.raises(InputError, match="no file can be created there"):
+            sample.cli.main([str(tmp_path), str(tmp_path / name)], standalone_mode=False)
+
+
+def test_the_command_looks_at_every_option(tmp_path: Path) -> None:
+    for arguments, message in (
+        ("x.jpg", "end in .png"),
+        ("x --gap 0", "--gap is for"),
+        ("x --zoom 1", "--zoom is for"),
+        ("x --num 3 --numbers 4", "--numbers does not go with --num"),
+        ("x.png --num 3 --class-rows", "--class-rows does not go with --num"),
+        ("x.png --nearest 6", "--nearest goes with"),
+        ("x.png --by pixels", "--by goes with"),
+        ("x.png --weights f", "--weights goes with"),
+        ("x.png --compare-at 4", "--compare-at goes with"),
+        ("x.png --neighbours d --grid 3", "--neighbours does not go with --grid"),
+        ("x.png --truncation-rows 1 --truncation 1", "--truncation-rows does not go with --truncation"),
+    ):
+        name, *options = arguments.split()
+        with pytest.raises(InputError, match=message):
+            sample.cli.main([str(tmp_path), str(tmp_path / name), *options], standalone_mode=False)
+
+
+def test_weights_that_no_metric_needs() -> None:
+    with pytest.raises(
+        InputError, match=r"snapshots.weights has nope.pth, and no metric .* needs weights; add fid, or"
+    ):
+        _networks(SnapshotConfig(weights=("nope.pth",)), "cpu")
 
 
 @pytest.mark.parametrize("psi", [0, -1, float("nan"), float("inf")])

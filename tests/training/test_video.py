@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
 from datasets.errors import InputError
-from training import films, frames
+from training import films, frames, video
 from training.grid import tile
 from training.latent_paths import MOST_SMOOTHING, SmoothPath, SphericalPath, slerp
 from training.options import Layout
@@ -142,7 +142,8 @@ def sampler(class_counts: tuple[int, ...] = (), truncation: float | None = None)
 @pytest.mark.parametrize("kind", ["smooth", "spherical"])
 def test_a_film_begins_with_the_images_of_its_numbers(kind: str) -> None:
     drawer = sampler()
-    path, cells = films.walk(drawer, 3, kind, layout=Layout(3, 2), stations=2, seconds=8)
+    stations = 2 if kind == "spherical" else None
+    path, cells = films.walk(drawer, 3, kind, layout=Layout(3, 2), stations=stations, seconds=8)
     film = list(films.interpolation(drawer, path, cells, 3, 40, zoom=1))
     assert len(film) == 40
     assert film[0].shape == (2 * 8, 3 * 8, 3)
@@ -189,6 +190,22 @@ def test_walks_that_do_not_fit() -> None:
     with pytest.raises(InputError, match=r"--smoothing 1 s is too much for a film of 3 s.*use at most 0\.48"):
         films.walk(sampler(), 0, "smooth", layout=Layout(1, 1), smoothing=1.0, seconds=3.0)
     films.walk(sampler(), 0, "smooth", layout=Layout(1, 1), smoothing=3 * MOST_SMOOTHING, seconds=3.0)
+    with pytest.raises(InputError, match="--stations goes with --path spherical"):
+        films.walk(sampler(), 0, "smooth", layout=Layout(1, 1), stations=3)
+    with pytest.raises(InputError, match="--smoothing goes with --path smooth"):
+        films.walk(sampler(), 0, "spherical", layout=Layout(1, 1), smoothing=1.0)
+    with pytest.raises(InputError, match="--numbers names images of 2 stations, not of --stations 3"):
+        films.walk(sampler(), 0, "spherical", layout=Layout(2, 1), numbers=[1, 2, 3, 4], stations=3)
+    films.walk(sampler(), 0, "spherical", layout=Layout(2, 1), numbers=[1, 2, 3, 4], stations=2)
+
+
+def test_film_options_that_would_say_nothing_are_refused(tmp_path: Path) -> None:
+    out = str(tmp_path / "x.gif")
+    for command, other in (("interpolation", "--frames"), ("timelapse", "--fps")):
+        with pytest.raises(InputError, match=f"--seconds and {other} both say how long the film is"):
+            video.cli.main([command, str(tmp_path), out, "--seconds", "3", other, "9"], standalone_mode=False)
+        with pytest.raises(InputError, match="no file can be created there"):
+            video.cli.main([command, str(tmp_path), str(tmp_path / f"{'x' * 250}.gif")], standalone_mode=False)
 
 
 def write_run(path: Path, grids: dict[int, NDArray[np.uint8]]) -> Path:
@@ -297,6 +314,8 @@ def test_an_encoder_that_fails_or_is_missing(tmp_path: Path, monkeypatch: pytest
             InputError, match=r"cannot write .*film\.mp4: the encoder ended with code 3: no space left at"
         ):
             frames.write_film(out, iter(some_frames(3, 400, 400)), 10)
+        with pytest.raises(InputError, match=r"code 3: no space left at all; free space or choose another disk, or"):
+            video._write(out, iter(some_frames(3, 400, 400)), 3, 10)
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if "imageio" in name else find(name, *rest)

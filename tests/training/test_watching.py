@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint
@@ -20,7 +21,7 @@ from metrics.evaluate import Evaluator
 from metrics.features.random_projection import Network
 from metrics.images import PyramidImageSet
 from metrics.networks import Networks
-from training import live_report, loggers, loop
+from training import csv_log, live_report, loggers, loop
 from training.conditioning import Labels
 from training.config import Config, load_preset
 from training.gradient_norms import GradientNorms
@@ -237,21 +238,47 @@ def test_the_report_is_rewritten_after_every_snapshot_and_says_how_the_run_stand
     assert not list(tmp_path.glob(".report*"))
 
 
-def test_a_report_that_takes_long_waits_for_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, written = [0.0], []
+def table(run: Path) -> list[int]:
+    """Images shown in every row of log.csv."""
+    with (run / "log.csv").open(newline="") as file:
+        return [int(row["images"]) for row in csv.DictReader(file)]
 
-    def slow(run: Path, **options: Any) -> None:
-        written.append(clock[0])
-        clock[0] += 0.5
 
-    monkeypatch.setattr(live_report, "write_report", slow)
-    monkeypatch.setattr(live_report.time, "monotonic", lambda: clock[0])
-    report = live_report.LiveReport(tmp_path, wanted=True, say=print)
-    for clock[0] in range(100):
-        report.write("going")
-    assert written == [0, 26, 52, 78]  # half a second of every 25.5
-    report.write("stopped", at_once=True)
-    assert len(written) == 5
+def test_the_table_is_as_long_as_the_log_however_a_session_ends(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after_roll_back: list[list[int]] = []
+
+    def stepping(state: Any, *arguments: Any) -> dict[str, torch.Tensor]:
+        logs = update(state, *arguments)
+        if state.roll_backs:
+            after_roll_back.append(table(tmp_path / "back"))
+        if state.images == 88 and not state.roll_backs:
+            return logs | {"loss_g": torch.tensor(float("nan"))}
+        return logs
+
+    kill_at(monkeypatch, 88, RuntimeError)
+    with pytest.raises(RuntimeError):
+        train(data, tmp_path / "killed")
+    assert table(tmp_path / "killed") == [16, 32, 48, 64, 80]  # the last snapshot came at 64
+    monkeypatch.setattr(loop, "update", stepping)
+    with pytest.raises(InputError, match="not finite"):
+        train(data, tmp_path / "guarded")
+    assert table(tmp_path / "guarded") == [16, 32, 48, 64, 80, 96]
+    assert train(data, tmp_path / "back", "guards.non_finite=roll_back")
+    assert after_roll_back[0] == [16, 32, 48, 64]
+    assert table(tmp_path / "back") == list(range(16, 129, 16))
+
+
+def test_an_error_in_the_table_costs_no_run(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(csv_log, "write_csv", broken)
+    assert train(data, tmp_path)
+    assert capsys.readouterr().err.count("warning: no log.csv for now (OSError: [Errno 28] No space left on") == 1
 
 
 def test_an_error_in_the_report_costs_no_run(
@@ -264,24 +291,6 @@ def test_an_error_in_the_report_costs_no_run(
     monkeypatch.setattr(live_report, "write_report", broken)
     assert train(data, tmp_path, "snapshots.report=true")
     assert capsys.readouterr().err.count("warning: no report of the run for now (OSError: [Errno 28]") == 1
-
-
-def test_an_error_in_the_report_is_one_line_until_it_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    errors: list[Exception | None] = [InputError("a\nb"), MemoryError(), None, ValueError("again"), KeyError("and")]
-
-    def write(*_: Any, **__: Any) -> None:
-        if error := errors.pop(0):
-            raise error
-
-    said: list[str] = []
-    monkeypatch.setattr(live_report, "write_report", write)
-    report = live_report.LiveReport(tmp_path, wanted=True, say=said.append)
-    for _ in range(5):
-        report.write("going", at_once=True)
-    assert said == [
-        "warning: no report of the run for now (a b); the run goes on",
-        "warning: no report of the run for now (ValueError: again); the run goes on",
-    ]
 
 
 @pytest.fixture(scope="module")
