@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from datasets.atomic import write_text
+from datasets.errors import InputError
 
 
 def write_csv(log: Path, out: Path) -> None:
@@ -38,3 +40,35 @@ def write_csv(log: Path, out: Path) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(out, text.getvalue())
+
+
+class LiveTable:
+    """Keeps the table of a log up to date; whatever goes wrong with it is a line for the user, no more.
+
+    Parameters
+    ----------
+    log, out : Path
+        As of `write_csv`.
+    wanted : bool
+        False: writes nothing.
+    say : callable
+        Takes a line for the user.
+    """
+
+    def __init__(self, log: Path, out: Path, *, wanted: bool, say: Callable[[str], None]) -> None:
+        self._log, self._out, self._wanted, self._say = log, out, wanted, say
+        self._failed = False
+
+    def write(self) -> None:
+        """Write the table as the log stands."""
+        if not self._wanted:
+            return
+        try:
+            write_csv(self._log, self._out)
+        except Exception as error:  # noqa: BLE001 - a table must not cost a run
+            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            if not self._failed:
+                self._say(f"warning: no {self._out.name} for now ({' '.join(reason.split())}); the run goes on")
+            self._failed = True
+        else:
+            self._failed = False

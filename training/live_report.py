@@ -11,6 +11,7 @@ from metrics.report import KeptPictures, write_report
 from metrics.report.standing import Standing
 
 _MOST_OF_TIME = 0.02  # share of a run's time that its reports may take
+_LONGEST_PAUSE = 60.0  # seconds: whoever looks at a run should see how it stands
 
 
 class LiveReport:
@@ -31,20 +32,27 @@ class LiveReport:
         self._kept: KeptPictures = {}  # a grid of samples is read once
         self._failed = False
         self._not_before = 0.0
+        self._measured = False  # whether a report has shown measurements
 
     def write(self, standing: Standing, *, at_once: bool = False) -> None:
         """Write the report, unless the one before has taken so long that this one comes too soon.
+
+        What it takes is this thread's own time on a processor: on a busy machine waiting is not work. The first report
+        with measurements is always written.
 
         Parameters
         ----------
         standing : str
             ``going`` or ``stopped``; that a run is finished is seen from its log.
         at_once : bool
-            Write it in any case.
+            Write it in any case, and without a pause after it: the first report of a run imports what all of them need.
         """
-        begun = time.monotonic()
-        if not self._wanted or (begun < self._not_before and not at_once):
+        if not self._wanted:
             return
+        measured = (self._run / "metrics.jsonl").is_file()
+        if time.monotonic() < self._not_before and not at_once and measured <= self._measured:
+            return
+        begun = time.thread_time()
         try:
             write_report(self._run, standing=standing, kept=self._kept)
         except Exception as error:  # noqa: BLE001 - a report must not cost a run
@@ -53,6 +61,7 @@ class LiveReport:
                 self._say(f"warning: no report of the run for now ({' '.join(reason.split())}); the run goes on")
             self._failed = True
         else:
-            self._failed = False
-        now = time.monotonic()
-        self._not_before = now + (now - begun) / _MOST_OF_TIME
+            self._failed, self._measured = False, measured
+        if not at_once:
+            pause = min((time.thread_time() - begun) / _MOST_OF_TIME, _LONGEST_PAUSE)
+            self._not_before = time.monotonic() + pause

@@ -133,6 +133,7 @@ class _Run:
         norms = GradientNorms({f"grad_norm_{name[0]}": optimizer for name, optimizer in state.optimizers.items()})
         self.journal = Journal(folder, state.images, norms, loggers, ranks=ranks)
         self.report = LiveReport(folder.path, wanted=config.snapshots.report and ranks.first, say=bar.say)
+        self.table = csv_log.LiveTable(folder.log_file, folder.path / "log.csv", wanted=ranks.first, say=bar.say)
         self._clock = time.perf_counter()
         self._warned_of: set[str] = set()
 
@@ -192,6 +193,7 @@ class _Run:
     def close(self) -> None:
         """End the session, however it went."""
         self.journal.close()
+        self.table.write()
         self.report.write("stopped", at_once=True)
 
     def _record(self, bar: TrainingBar, stop: Stop) -> None:
@@ -222,7 +224,7 @@ class _Run:
             snapshots = self.config.snapshots
             numbers, classes = grid.snapshot_cells(snapshots.columns, snapshots.rows, sampler.num_classes)
             fakes = sampler.images(self.config.seed, numbers, classes)
-            csv_log.write_csv(self.folder.log_file, self.folder.path / "log.csv")
+            self.table.write()
             grid.save_png(path, grid.tile(fakes, self.config.snapshots.columns))
             self.journal.tell_of_snapshot(results, images, seconds, path)
 
@@ -265,6 +267,7 @@ class _Run:
         state.caution, state.roll_backs, state.seconds = caution, roll_backs, seconds
         if self.ranks.first:
             self.folder.rewind(state.images)
+            self.table.write()
         self._save(snapshot=bool(saved.facts["snapshot"]))  # a kill must not forget the lower rates
         self.journal.restart(state.images)
         bar.rewind(state.images)

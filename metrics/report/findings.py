@@ -5,6 +5,7 @@ The thresholds are rules of thumb of this project, not results of a paper; docs/
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -16,9 +17,12 @@ from metrics.report.trends import Trend, comparable, trend
 AT_FLOOR = 1.25  # times the real-against-real floor: SWD can hardly tell more at this sample size
 WORSE = 1.25  # times the best SWD of the run
 VARIATION = 0.02  # distance of MS-SSIM from the reals' that counts
+COLLAPSE = 0.1  # MS-SSIM above the reals' by more than this looks like a collapse
 LEAD_JUMP = 2.0  # growth of the discriminator's lead within a level that is pointed out
-PENALTY_JUMP = 3.0  # the same for the gradient penalty
+PENALTY_JUMP = 3.0  # the same for the gradient penalty; and its growth over half a level that is
 UNEVEN = 1.5  # ratio between levels, in multiples of their floors, from which one is pointed out
+_PART = 8  # a level's ticks are compared by eighths
+_FEWEST = 5  # ticks of such a part
 _FINITE = ("loss_d", "loss_g", "penalty", "score_real", "score_fake")
 
 
@@ -106,6 +110,21 @@ def variation_grows(results: Sequence[Row]) -> bool:
     return bool(points) and points[-1][1] < points[0][1] - VARIATION
 
 
+def collapsed(run: Run) -> bool:
+    """Whether the grown generator's last MS-SSIM lies more than `COLLAPSE` above the reals', and does not fall."""
+    results = run.results("ms-ssim")
+    if not results or not variation_differs(results[-1]) or variation_grows(results):
+        return False
+    return (variation_gap(results[-1]) or 0.0) > COLLAPSE and not still_growing(run, results[-1]["images"])
+
+
+def last_varied(run: Run) -> int | None:
+    """Images shown at the grown generator's last MS-SSIM that did not differ from the reals'."""
+    rows = [row for row in run.results("ms-ssim") if row["images"] and not still_growing(run, row["images"])]
+    near = [int(row["images"]) for row in rows if variation_gap(row) is not None and not variation_differs(row)]
+    return near[-1] if near else None
+
+
 def still_growing(run: Run, images: int) -> bool:
     """Whether the generator had not fully reached its last level after `images` images."""
     stage = run.stage(images)
@@ -127,22 +146,38 @@ def jumps(run: Run) -> list[tuple[str, float, float]]:
 
     Compares the last eighth of the level's ticks with the eighth before; both need five ticks.
     """
+    found = []
+    for name, jump in (("lead", LEAD_JUMP), ("penalty", PENALTY_JUMP)):
+        parts = _medians(run, name)
+        if parts and parts[-1] > jump * parts[-2] > 0:
+            found.append((name, parts[-2], parts[-1]))
+    return found
+
+
+def steady_growth(run: Run) -> tuple[float, float] | None:
+    """Medians of a gradient penalty that grew steadily within the present level, once that has fully faded in.
+
+    Those of the first and the last of the level's last four eighths, if each is above the one before and the last
+    more than `PENALTY_JUMP` times the first; an eighth needs five ticks.
+    """
+    parts = _medians(run, "penalty")[-4:]
+    if len(parts) < 4 or any(now <= before for before, now in itertools.pairwise(parts)):
+        return None
+    return (parts[0], parts[-1]) if parts[-1] > PENALTY_JUMP * parts[0] > 0 else None
+
+
+def _medians(run: Run, name: str) -> list[float]:
+    """Medians of the lead or the penalty over eighths of the present level's fully faded ticks; none if too few."""
     level = run.ticks[-1].get("level") if run.ticks else None
     ticks = [row for row in run.ticks if row.get("level") == level and row.get("alpha") in (None, 1)]
-    part = len(ticks) // 8
-    if part < 5:
+    size = len(ticks) // _PART
+    values = [_lead(row) if name == "lead" else row.get(name) for row in ticks]
+    known = [value for value in values if value is not None]
+    if size < _FEWEST:
         return []
-    found = []
-    for name, jump, values in (
-        ("lead", LEAD_JUMP, [_lead(row) for row in ticks]),
-        ("penalty", PENALTY_JUMP, [row.get("penalty") for row in ticks]),
-    ):
-        known = [value for value in values if value is not None]
-        if len(known) >= 2 * part:
-            before, now = statistics.median(known[-2 * part : -part]), statistics.median(known[-part:])
-            if now > jump * before > 0:
-                found.append((name, before, now))
-    return found
+    ends = list(range(len(known), size - 1, -size))[:_PART]
+    medians = [statistics.median(known[end - size : end]) for end in reversed(ends)]
+    return medians if len(medians) > 1 else []
 
 
 def _points(results: Sequence[Row]) -> list[tuple[float, float]]:

@@ -18,7 +18,6 @@ from metrics.report.trends import Trend, comparable
 LEARNED = 0.5  # fall of SWD from the untrained generator that counts as learning
 HARDLY = 0.1  # a smaller fall counts as none
 LATELY = 0.9  # share of the images shown, after which an event decides the verdict
-COLLAPSE = 0.1  # MS-SSIM above the reals' by more than this looks like a collapse
 _JUMP_NAMES = {"lead": "The discriminator's lead (score of reals minus fakes)", "penalty": "The gradient penalty"}
 
 
@@ -77,11 +76,14 @@ def is_collapsing(run: Run) -> Answer:
         _judge_variation(run, results, answer)
     else:
         say("No MS-SSIM has been recorded yet, so nothing here tells how much the samples differ.")
-    grown = findings.jumps(run)
-    if grown and answer.tone in ("good", "plain"):
+    grown, steady = findings.jumps(run), findings.steady_growth(run)
+    if (grown or steady) and answer.tone in ("good", "plain"):
         answer.verdict, answer.tone = "Watch the discriminator", "watch"
     for name, before, now in grown:
         say(f"{_JUMP_NAMES[name]} grew from {number_text(before)} to {number_text(now)} late in this level.")
+    if steady and "penalty" not in [name for name, _, _ in grown]:
+        start, end = map(number_text, steady)
+        say(f"The gradient penalty rises steadily in this level: from {start} to {end}.")
     for name, count, first in findings.non_finite(run):
         answer.verdict, answer.tone = "The numbers broke down", "bad"
         say(f"{name} was not finite in {count} of {len(run.ticks)} ticks, first at {first:,} images.")
@@ -140,7 +142,9 @@ def _judge_variation(run: Run, results: Sequence[Row], answer: Answer) -> None:
         answer.verdict, answer.tone = "No sign of it", "good"
         say(f"The samples vary about as much as the data: MS-SSIM {beside}.")
     elif gap > 0:
-        answer.verdict, answer.tone = ("It looks like it", "bad") if gap > COLLAPSE else ("Variation is low", "watch")
+        answer.verdict, answer.tone = (
+            ("It looks like it", "bad") if gap > findings.COLLAPSE else ("Variation is low", "watch")
+        )
         if findings.variation_grows(results):
             answer.verdict, answer.tone = "Variation is low, but grows", "watch"
         say(f"MS-SSIM of the samples is {gap:.2f} above the reals': they vary less than the data ({beside}).")

@@ -210,7 +210,7 @@ def test_what_to_change_follows_from_the_numbers(folder):
         "The same command with --set growth.total_kimg=600 goes on."
     ]
     assert what_to_change(run_with(folder, level(10), ticks=full)).sentences == [
-        "Longer training alone may not help: in a new run, wider networks (a higher network.fmap_max), "
+        "Longer training alone may not help: in a new run, wider networks, "
         "a lower growth.learning_rate or more data might."
     ]
     near = what_to_change(run_with(folder, level(2.4), ticks=full))
@@ -229,13 +229,32 @@ def test_what_to_change_follows_from_the_numbers(folder):
     ]
 
 
-def test_advice_knows_the_options_of_the_run(folder):
-    (folder / "config.yaml").write_text("growth: {learning_rate: 0.003}\nnetwork: {fmap_max: 128}\n")
+@pytest.mark.parametrize(
+    ("network", "wider"),
+    [
+        ("{fmap_base: 256, fmap_max: 32}", " (--set network.fmap_base=512 (it is 256))"),
+        ("{fmap_base: 512, fmap_max: 64}", " (--set network.fmap_base=1024 (it is 512))"),
+        ("{fmap_base: 4096, fmap_max: 128}", " (--set network.fmap_max=256 (it is 128))"),  # 256 of them, but for it
+        (
+            "{fmap_base: 4096, fmap_max: 256}",
+            " (--set network.fmap_base=8192 (it is 4096), --set network.fmap_max=512 (it is 256))",
+        ),
+        ("{fmap_base: 64}", " (--set network.fmap_base=128 (it is 64))"),
+        ("{width: 64}", ""),
+    ],
+)
+def test_wider_networks_are_wider_at_the_last_level(folder, network, wider):
+    (folder / "config.yaml").write_text(f"growth: {{learning_rate: 0.003}}\nnetwork: {network}\n")
     full = [{"images": 400_000, "level": 5}]
     assert what_to_change(run_with(folder, level(10), ticks=full)).sentences == [
-        "Longer training alone may not help: in a new run, wider networks (--set network.fmap_max=256 (it is 128)), "
+        f"Longer training alone may not help: in a new run, wider networks{wider}, "
         "--set growth.learning_rate=0.0015 (it is 0.003) or more data might."
     ]
+
+
+def test_advice_knows_the_options_of_the_run(folder):
+    (folder / "config.yaml").write_text("growth: {learning_rate: 0.003}\n")
+    full = [{"images": 400_000, "level": 5}]
     broken = what_to_change(run_with(folder, level(10), ticks=[*full, {"images": 400_001, "loss_d": None}]))
     assert broken.sentences[0].startswith(
         "Numbers that are not finite: start again with --set growth.learning_rate=0.0015"
@@ -253,7 +272,7 @@ def test_events_have_their_advice(folder):
         {"images": 30, "found": "training diverged: loss_d not finite", "done": "back", "back_to": 25},
     ]
     write_lines(folder / "events.jsonl", events)
-    run = run_with(folder, ticks=[{"images": 400_000, "level": 5, "lr_g": 0.00075}])
+    run = run_with(folder, [10.0], ticks=[{"images": 400_000, "level": 5, "lr_g": 0.00075}], floors=None)
     assert what_to_change(run).sentences == [
         "The run was rolled back once: begin the next one with --set growth.learning_rate=0.00075.",
         "A guard warned and the run went on: --set guards.collapse=roll_back returns to the last good checkpoint and "
