@@ -59,7 +59,7 @@ class Ranks:
                 f"{where}: a batch of {batch} cannot be shared by {self.size} ranks; choose a multiple of {self.size}"
             )
         share = batch // self.size
-        if not is_groups(share, group):
+        if self.size > 1 and not is_groups(share, group):  # of one alone the plan says so
             raise InputError(
                 f"{where}: a batch of {batch} gives each of {self.size} ranks {share} images, which are not whole "
                 f"groups of {group} (network.stddev_group); choose a multiple of {self.size * (group or 1)}"
