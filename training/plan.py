@@ -67,6 +67,12 @@ def make_plan(config: Config, schedule: Schedule, labels: Labels | None = None) 
         images = torch.empty(shape, dtype=torch.uint8, device="meta")
         one_hot = torch.empty(len(images), num_classes, device="meta") if num_classes else None
         state.reset_optimizers()
+        where = f"{stage.resolution}x{stage.resolution}"
+        if not compute.is_groups(stage.batch, config.images_together):
+            raise InputError(
+                f"the networks cannot train at {where}: a batch of {stage.batch} images does not divide into "
+                f"minibatch-stddev groups of {config.images_together}; change growth.batch or network.stddev_group"
+            )
         try:
             with _FlopCounter() as counter:
                 update(
@@ -77,7 +83,6 @@ def make_plan(config: Config, schedule: Schedule, labels: Labels | None = None) 
                     schedule.top_level - stage.level,
                 )
         except ValueError as error:
-            where = f"{stage.resolution}x{stage.resolution}"
             raise InputError(
                 f"the networks cannot train at {where}: {error}; change growth.batch or network.*"
             ) from None
