@@ -13,6 +13,7 @@ import pickle
 import re
 import struct
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,7 +161,8 @@ def _check_zip(path: Path) -> None:
 
 def _torch_content(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals([(SimpleNamespace, _SETTINGS)]):
+        with warnings.catch_warnings(), torch.serialization.safe_globals([(SimpleNamespace, _SETTINGS)]):
+            warnings.simplefilter("ignore")  # of odd bytes in a damaged file, on which torch then fails or does not
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         name = re.search(r"GLOBAL ([\w.]+)|(?:class|type|function)\s+([\w.]+)", str(error))
