@@ -21,6 +21,8 @@ from training.architectures import pggan
 from training.losses import wgan_gp
 from training.pixels import Fading
 
+_MOST_STEPS = 1000  # their images are in memory together
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
@@ -57,8 +59,9 @@ class OptimizerConfig:
                 raise InputError(f"optimizer.{name} must be at least 0 and below 1, got {getattr(self, name)}")
         if not self.epsilon > 0:
             raise InputError(f"optimizer.epsilon must be above 0, got {self.epsilon}")
-        if self.discriminator_steps < 1:
-            raise InputError(f"optimizer.discriminator_steps must be 1 or more, got {self.discriminator_steps}")
+        if not 1 <= self.discriminator_steps <= _MOST_STEPS:
+            given = self.discriminator_steps
+            raise InputError(f"optimizer.discriminator_steps must be from 1 to {_MOST_STEPS}, got {given}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from datasets.atomic import write_text
-from datasets.errors import InputError
+from training.harmless import Harmless
 
 
 def write_csv(log: Path, out: Path) -> None:
@@ -56,19 +56,10 @@ class LiveTable:
     """
 
     def __init__(self, log: Path, out: Path, *, wanted: bool, say: Callable[[str], None]) -> None:
-        self._log, self._out, self._wanted, self._say = log, out, wanted, say
-        self._failed = False
+        self._log, self._out, self._wanted = log, out, wanted
+        self._try = Harmless(out.name, say)
 
     def write(self) -> None:
         """Write the table as the log stands."""
-        if not self._wanted:
-            return
-        try:
-            write_csv(self._log, self._out)
-        except Exception as error:  # noqa: BLE001 - a table must not cost a run
-            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            if not self._failed:
-                self._say(f"warning: no {self._out.name} for now ({' '.join(reason.split())}); the run goes on")
-            self._failed = True
-        else:
-            self._failed = False
+        if self._wanted:
+            self._try(lambda: write_csv(self._log, self._out))

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from datasets.errors import InputError
 from metrics.report import KeptPictures, write_report
 from metrics.report.standing import Standing
+from training.harmless import Harmless
 
 _MOST_OF_TIME = 0.02  # share of a run's time that its reports may take
 _LONGEST_PAUSE = 60.0  # seconds: whoever looks at a run should see how it stands
@@ -28,9 +28,9 @@ class LiveReport:
     """
 
     def __init__(self, run: Path, *, wanted: bool, say: Callable[[str], None]) -> None:
-        self._run, self._wanted, self._say = run, wanted, say
+        self._run, self._wanted = run, wanted
+        self._try = Harmless("report of the run", say)
         self._kept: KeptPictures = {}  # a grid of samples is read once
-        self._failed = False
         self._not_before = 0.0
         self._measured = False  # whether a report has shown measurements
 
@@ -53,15 +53,8 @@ class LiveReport:
         if time.monotonic() < self._not_before and not at_once and measured <= self._measured:
             return
         begun = time.thread_time()
-        try:
-            write_report(self._run, standing=standing, kept=self._kept)
-        except Exception as error:  # noqa: BLE001 - a report must not cost a run
-            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            if not self._failed:
-                self._say(f"warning: no report of the run for now ({' '.join(reason.split())}); the run goes on")
-            self._failed = True
-        else:
-            self._failed, self._measured = False, measured
+        if self._try(lambda: write_report(self._run, standing=standing, kept=self._kept)):
+            self._measured = measured
         if not at_once:
             pause = min((time.thread_time() - begun) / _MOST_OF_TIME, _LONGEST_PAUSE)
             self._not_before = time.monotonic() + pause

@@ -14,6 +14,7 @@ from training import compute
 from training.adam import Adam
 from training.conditioning import Labels
 from training.config import Config, OptimizerConfig, load_architecture, load_loss
+from training.memory import is_out_of_memory
 
 _FIRST_MOMENT = "exp_avg"
 _MOMENTS = ("step", _FIRST_MOMENT, "exp_avg_sq")
@@ -67,8 +68,15 @@ class TrainingState:
         nowhere = torch.device("meta") if device.type == "meta" else contextlib.nullcontext()
         with nowhere, torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.generator: nn.Module = architecture.Generator(config.network, resolution, classes)
-            self.discriminator: nn.Module = architecture.Discriminator(config.network, resolution, classes)
+            try:
+                self.generator: nn.Module = architecture.Generator(config.network, resolution, classes)
+                self.discriminator: nn.Module = architecture.Discriminator(config.network, resolution, classes)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise InputError(
+                    f"the networks do not fit into memory ({str(error).splitlines()[0]}); lower the widths in network.*"
+                ) from None
         self.average = copy.deepcopy(self.generator).requires_grad_(False).eval()
         for network in self._networks().values():
             compute.place(network, device, config.compute)

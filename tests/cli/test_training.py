@@ -204,6 +204,11 @@ def test_bad_input_of_the_training_command(
         (["--preset", "tiny", "--out", out], 2, "Missing option '--data'"),
         ([*base, "--set", "growth.btch=3"], 1, "did you mean growth.batch?"),
         ([*base, "--set", "batch=3"], 1, "did you mean growth.batch?"),
+        (
+            [*base, "--set", "optimizer.discriminator_steps=1001"],
+            1,
+            "discriminator_steps must be from 1 to 1000, got 1001",
+        ),
         ([*base, "--set", "growth.batch=many"], 1, "growth.batch must be a whole number, got 'many'"),
         (
             [*base, "--set", "data.resolution=32"],

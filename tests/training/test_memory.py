@@ -101,6 +101,15 @@ def test_one_image_that_does_not_fit_ends_the_run() -> None:
     assert tried == [1, 2, 3, 6]
 
 
+def test_networks_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("training.architectures.pggan.Discriminator", too_large)
+    with pytest.raises(InputError, match=r"the networks do not fit into memory \(.*9 bytes\); lower the widths"):
+        begin()
+
+
 def test_other_errors_pass() -> None:
     def compute(parts: int) -> None:
         raise RuntimeError("shapes differ")
